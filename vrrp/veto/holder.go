@@ -1,0 +1,242 @@
+package veto
+
+import (
+	"time"
+
+	"github.com/keepmesh/keepmesh/vrrp"
+)
+
+// holding is the state of the holder's side: complaints about silence, the
+// test of the own LAN, and being shut.
+type holding struct {
+	testing bool
+	test    uint64
+	testBy  vrrp.Instant
+	passed  vrrp.Instant // last test that passed, or was impossible
+	failed  bool         // the last test failed
+
+	shut    bool
+	shutAt  vrrp.Instant
+	lastOff time.Duration // the hold-off of the last Shut
+	openAt  vrrp.Instant  // when the last Shut ended
+	testAt  vrrp.Instant  // next test while shut
+
+	rivalAt vrrp.Instant // first advert of another holder, while Active
+	two     bool
+}
+
+// reset forgets a running test on a change of state; being shut outlives it.
+func (h *holding) reset() {
+	h.testing, h.testBy, h.passed = false, 0, 0
+	h.rivalAt = 0
+}
+
+// onQuery answers for the own instance. A stranger gets no answer.
+func (m *Machine) onQuery(now vrrp.Instant, e *Query) {
+	if m.index(e.From) < 0 {
+		return
+	}
+	a := &SendAnswer{
+		To: e.From, Nonce: e.Nonce, Priority: m.priority, Source: m.source,
+		AdvertAge: Never, LANHeard: Never,
+	}
+	switch m.state {
+	case vrrp.Active:
+		a.Kind = Holding
+	case vrrp.Backup:
+		a.Kind = NotHolding
+		a.Candidate = m.c.verdict != Deaf && !m.h.shut
+	case vrrp.Initialize, vrrp.Fault, vrrp.Stopped:
+		a.Kind = UnfitKind
+	}
+	if m.sentAt != 0 {
+		a.AdvertAge = now.Sub(m.sentAt)
+	}
+	if i := m.index(e.About); i >= 0 {
+		if at := m.members[i].lanAt; at != 0 {
+			a.LANHeard = now.Sub(at)
+		}
+	} else if m.c.lanHeard {
+		a.LANHeard = now.Sub(m.c.lanAt)
+	}
+	m.emit(a)
+}
+
+// rival watches, while Active, for another holder that does not go away.
+func (m *Machine) rival(now vrrp.Instant, i int, e *Advert) {
+	h := &m.h
+	if m.state != vrrp.Active || i < 0 || e.Priority == 0 || h.two {
+		return
+	}
+	// The advert that a preempted router sent before it heard us proves nothing.
+	if now.Sub(m.activeAt) <= 2*m.a {
+		return
+	}
+	if h.rivalAt == 0 || now.Sub(h.rivalAt) > 4*m.a {
+		h.rivalAt = now
+		return
+	}
+	if now.Sub(h.rivalAt) < m.a {
+		return
+	}
+	h.two = true
+	m.emit(&Alarm{Kind: TwoHoldersAlarm, Self: m.cfg.Self, Node: m.cfg.Self, Other: m.members[i].id})
+}
+
+// onUnheard is told that the own address is silent on a member's LAN.
+func (m *Machine) onUnheard(now vrrp.Instant, e *Unheard) {
+	i := m.index(e.From)
+	if i < 0 || !m.joined() {
+		return
+	}
+	p := &m.members[i]
+	if m.state != vrrp.Active || m.h.shut {
+		m.emit(&SendYield{To: e.From, Nonce: e.Nonce})
+		return
+	}
+	p.told, p.toldNo, p.wants, p.fit = now, e.Nonce, true, true
+	if m.weighComplaints(now) {
+		return
+	}
+	h := &m.h
+	switch {
+	case h.testing:
+	case h.passed != 0 && now.Sub(h.passed) < m.a/2:
+		m.insist()
+	default:
+		m.startTest(now)
+	}
+}
+
+// weighComplaints shuts when a majority of the fit members, this one not
+// counted, has lately found the address silent.
+func (m *Machine) weighComplaints(now vrrp.Instant) bool {
+	if m.state != vrrp.Active || m.h.shut {
+		return false
+	}
+	fit, told, by := 0, 0, -1
+	for i := range m.members {
+		p := &m.members[i]
+		if !p.fit {
+			continue
+		}
+		fit++
+		if p.told != 0 && now.Sub(p.told) <= 3*m.a {
+			told++
+			by = i
+		}
+	}
+	if told*2 <= fit {
+		return false
+	}
+	m.shut(now, by, "a majority of the fit members does not hear this node's address")
+	return true
+}
+
+func (m *Machine) startTest(now vrrp.Instant) {
+	h := &m.h
+	h.testing, h.test = true, m.nextNonce()
+	h.testBy = now.Add(m.a / 2)
+	m.emit(&TestLAN{Round: h.test, Within: m.a / 2})
+}
+
+func (m *Machine) onTested(now vrrp.Instant, e *LANTested) {
+	h := &m.h
+	if !h.testing || e.Round != h.test {
+		return
+	}
+	m.tested(now, e.Outcome)
+}
+
+func (m *Machine) tested(now vrrp.Instant, o TestOutcome) {
+	h := &m.h
+	h.testing, h.testBy = false, 0
+	h.failed = o == TestFailed
+	if !h.failed {
+		h.passed = now
+	}
+	switch {
+	case h.shut:
+	case m.state != vrrp.Active:
+	case h.failed:
+		m.shut(now, m.complainer(), "members do not hear this node's address and its LAN test failed")
+	default:
+		m.insist()
+	}
+}
+
+func (m *Machine) complainer() int {
+	for i := range m.members {
+		if m.members[i].wants {
+			return i
+		}
+	}
+	return -1
+}
+
+func (m *Machine) insist() {
+	for i := range m.members {
+		if p := &m.members[i]; p.wants {
+			p.wants = false
+			m.emit(&SendInsist{To: p.id, Nonce: p.toldNo})
+		}
+	}
+}
+
+func (m *Machine) shut(now vrrp.Instant, by int, reason string) {
+	h := &m.h
+	base := m.cfg.HoldOff
+	if base <= 0 {
+		base = 3 * m.down()
+	}
+	if h.openAt != 0 && now.Sub(h.openAt) < 8*h.lastOff {
+		base = min(2*h.lastOff, 32*base)
+	}
+	h.shut, h.shutAt, h.lastOff = true, now, base
+	h.testing, h.testBy = false, 0
+	h.testAt = now.Add(m.a)
+	m.emit(&Shut{Reason: reason})
+	for i := range m.members {
+		p := &m.members[i]
+		if p.told != 0 && now.Sub(p.told) <= 3*m.a {
+			m.emit(&SendYield{To: p.id, Nonce: p.toldNo})
+		}
+		p.told, p.wants = 0, false
+	}
+	a := &Alarm{Kind: ShutAlarm, Self: m.cfg.Self}
+	if by >= 0 {
+		a.Node = m.members[by].id
+	}
+	m.emit(a)
+}
+
+func (m *Machine) holderDeadline() vrrp.Instant {
+	h := &m.h
+	var d vrrp.Instant
+	if h.testing {
+		d = h.testBy
+	}
+	if h.shut && !h.testing {
+		d = earlier(d, h.testAt)
+	}
+	return d
+}
+
+// serveHolder ends a test without a result, and, while shut, tests the LAN once
+// per interval and reopens when it passes after the hold-off.
+func (m *Machine) serveHolder(now vrrp.Instant) {
+	h := &m.h
+	if h.testing && now >= h.testBy {
+		m.tested(now, TestImpossible)
+	}
+	if !h.shut || h.testing || now < h.testAt {
+		return
+	}
+	if h.passed > h.shutAt && !h.failed && now.Sub(h.shutAt) >= h.lastOff {
+		h.shut, h.openAt, h.testAt = false, now, 0
+		m.emit(&Reopen{})
+		return
+	}
+	h.testAt = now.Add(max(m.a, time.Millisecond))
+	m.startTest(now)
+}

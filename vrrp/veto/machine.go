@@ -1,0 +1,312 @@
+package veto
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/keepmesh/keepmesh/vrrp"
+)
+
+// ProbeMode says whether the LAN is probed (lan_probe).
+type ProbeMode uint8
+
+// ProbeAuto probes until the network is found to answer for an address nobody
+// has; ProbeOn believes every answer; ProbeOff takes the holder's word.
+const (
+	ProbeAuto ProbeMode = iota
+	ProbeOn
+	ProbeOff
+)
+
+// Config is what a machine is told of its instance.
+type Config struct {
+	Self    NodeID
+	Members []NodeID // the other members; Self among them is skipped
+	// Interval is the advertisement interval until Timers says otherwise.
+	Interval time.Duration
+	// DownAdverts is the number of silent intervals before the Active router
+	// is taken for dead; below 1 it counts as 3.
+	DownAdverts int
+	Probe       ProbeMode
+	// FirstNonce is where nonces start; a value of this boot keeps answers to
+	// an earlier run out.
+	FirstNonce uint64
+	// HoldOff is the least time between Shut and Reopen; zero means three
+	// Active_Down_Intervals. It doubles, up to 32 times, with each Shut that
+	// follows the last Reopen within eight hold-offs.
+	HoldOff time.Duration
+}
+
+// member is what is known of another node.
+type member struct {
+	id         NodeID
+	source     netip.Addr
+	fit        bool
+	meshAt     vrrp.Instant // last advert with a priority on the mesh
+	lanAt      vrrp.Instant // last advert on the LAN
+	asked      vrrp.Instant // when the question answered last was first asked
+	answer     Answer
+	answeredAt vrrp.Instant
+	hearsAt    vrrp.Instant // when it last heard the holder in question on the LAN; zero: never
+	told       vrrp.Instant // its last Unheard
+	toldNo     uint64       // the nonce of it
+	wants      bool         // it waits for Yield or Insist
+}
+
+// Machine is the veto of one instance. The zero value is not usable.
+type Machine struct {
+	cfg     Config
+	members []member
+	a, s    time.Duration
+	nonce   uint64
+
+	state    vrrp.State
+	priority uint8
+	source   netip.Addr
+	activeAt vrrp.Instant
+	sentAt   vrrp.Instant // last own advert on the LAN
+
+	c backing
+	h holding
+
+	out []Action
+}
+
+// New returns a machine for one instance, in Initialize.
+func New(cfg Config) *Machine {
+	m := &Machine{nonce: cfg.FirstNonce}
+	m.c.holder = -1
+	m.c.mute.clear()
+	m.a = cfg.Interval
+	m.Reconfigure(cfg)
+	return m
+}
+
+// Reconfigure replaces the configuration. What is known of members that stay
+// is kept; the interval in force is that of Timers.
+func (m *Machine) Reconfigure(cfg Config) {
+	if cfg.DownAdverts < 1 {
+		cfg.DownAdverts = 3
+	}
+	holder := m.holderID()
+	old := m.members
+	m.members = make([]member, 0, len(cfg.Members))
+	for _, id := range cfg.Members {
+		if id == cfg.Self || m.index(id) >= 0 {
+			continue
+		}
+		next := member{id: id, fit: true}
+		for i := range old {
+			if old[i].id == id {
+				next = old[i]
+			}
+		}
+		m.members = append(m.members, next)
+	}
+	if m.cfg.Interval != cfg.Interval {
+		m.a = cfg.Interval
+	}
+	m.cfg = cfg
+	m.c.holder = m.index(holder)
+	m.c.ask.To = make([]NodeID, 0, len(m.members))
+	m.c.proxied = false
+	m.c.speaker, m.c.other = -1, -1
+	m.c.mute.clear()
+}
+
+// down is M, the Active_Down_Interval.
+func (m *Machine) down() time.Duration {
+	return time.Duration(m.cfg.DownAdverts)*m.a + m.s
+}
+
+// lead is how long before the end of the timer the question is asked: one
+// interval, or less where the timer has a single interval, because a holder
+// that may still have been alive would answer.
+func (m *Machine) lead() time.Duration {
+	if m.cfg.DownAdverts == 1 {
+		return max(m.s/2, 1)
+	}
+	return m.a
+}
+
+// recent is the age up to which an answer, counted from when its question was
+// first asked, is a holder's word. It is never so long that the last answer of
+// a dead holder delays the end of the timer.
+func (m *Machine) recent() time.Duration {
+	if m.cfg.DownAdverts > 2 {
+		return 2 * m.a
+	}
+	return m.lead()
+}
+
+func (m *Machine) joined() bool { return len(m.members) > 0 && m.a > 0 }
+
+func (m *Machine) listening() bool { return m.joined() && m.state == vrrp.Backup }
+
+func (m *Machine) index(id NodeID) int {
+	for i := range m.members {
+		if m.members[i].id == id {
+			return i
+		}
+	}
+	return -1
+}
+
+func (m *Machine) holderID() NodeID {
+	if m.c.holder < 0 || m.c.holder >= len(m.members) {
+		return NodeID{}
+	}
+	return m.members[m.c.holder].id
+}
+
+func (m *Machine) nextNonce() uint64 {
+	m.nonce++
+	return m.nonce
+}
+
+func (m *Machine) emit(a Action) { m.out = append(m.out, a) }
+
+// Step feeds one event and returns what to do, in order. The slice is valid
+// until the next call.
+func (m *Machine) Step(now vrrp.Instant, ev Event) []Action {
+	m.out = m.out[:0]
+	switch e := ev.(type) {
+	case *Tick:
+	case *Timers:
+		m.a, m.s = e.Interval, e.Skew
+	case *Self:
+		m.onSelf(now, e)
+	case *AdvertSent:
+		m.sentAt = now
+	case *Advert:
+		m.onAdvert(now, e)
+	case *FrameHeard:
+		m.onFrame(now)
+	case *WantHold:
+		// What else is due waits for the Tick that follows: a permitted Router
+		// is Active by then.
+		m.onWantHold(now, e)
+		return m.out
+	case *PeerFit:
+		if i := m.index(e.Node); i >= 0 {
+			m.members[i].fit = e.Fit
+			m.weighComplaints(now)
+		}
+	case *Query:
+		m.onQuery(now, e)
+	case *Answer:
+		m.onAnswer(now, e)
+	case *ProbeResult:
+		m.onProbe(e)
+	case *Unheard:
+		m.onUnheard(now, e)
+	case *Yield:
+		m.onYield(now, e)
+	case *Insist:
+		m.onInsist(e)
+	case *LANTested:
+		m.onTested(now, e)
+	}
+	m.serve(now)
+	return m.out
+}
+
+// serve does what is due. Each pass moves a deadline beyond now, so it ends.
+func (m *Machine) serve(now vrrp.Instant) {
+	if m.listening() {
+		m.serveBackup(now)
+	}
+	m.serveHolder(now)
+}
+
+// Deadline returns the instant of the next wanted Tick.
+func (m *Machine) Deadline() (vrrp.Instant, bool) {
+	var d vrrp.Instant
+	if m.listening() {
+		d = m.backupDeadline()
+	}
+	d = earlier(d, m.holderDeadline())
+	return d, d != 0
+}
+
+// earlier takes zero for never.
+func earlier(a, b vrrp.Instant) vrrp.Instant {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// Verdict returns the verdict in force and its grounds.
+func (m *Machine) Verdict() (Verdict, Detail) {
+	d := m.c.detail
+	d.Holder = m.holderID()
+	d.Shut = m.h.shut
+	d.Insists = m.c.mute.insist
+	return m.c.verdict, d
+}
+
+func (m *Machine) onSelf(now vrrp.Instant, e *Self) {
+	was := m.state
+	m.state, m.priority, m.source = e.State, e.Priority, e.Source
+	if was == e.State {
+		return
+	}
+	m.endCase(now)
+	m.h.reset()
+	switch e.State {
+	case vrrp.Backup:
+		m.c.lanAt, m.c.anyAt, m.c.lanHeard = now, now, false
+	case vrrp.Active:
+		m.activeAt = now
+		m.c.resigned = false
+		m.h.two = false
+	case vrrp.Initialize, vrrp.Fault, vrrp.Stopped:
+		m.sentAt = 0
+	}
+}
+
+func (m *Machine) onAdvert(now vrrp.Instant, e *Advert) {
+	i := -1
+	if e.Wire == vrrp.Mesh {
+		if i = m.index(e.From); i < 0 {
+			return
+		}
+		p := &m.members[i]
+		p.source = e.Source
+		p.meshAt = now
+	} else {
+		i = m.bySource(e.Source)
+		if i < 0 {
+			m.foreign(e.Source)
+		} else {
+			m.members[i].lanAt = now
+		}
+	}
+	m.rival(now, i, e)
+	m.heard(now, i, e)
+}
+
+func (m *Machine) bySource(a netip.Addr) int {
+	for i := range m.members {
+		if m.members[i].source == a {
+			return i
+		}
+	}
+	return -1
+}
+
+// foreign alarms once about an address that, with every member's address
+// known, is nobody's.
+func (m *Machine) foreign(a netip.Addr) {
+	if a == m.c.foreign {
+		return
+	}
+	for i := range m.members {
+		if !m.members[i].source.IsValid() {
+			return
+		}
+	}
+	m.c.foreign = a
+	m.emit(&Alarm{Kind: ForeignRouter, Self: m.cfg.Self, Address: a})
+}
