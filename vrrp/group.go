@@ -106,7 +106,7 @@ func (r *Router) leave(now Instant, g *group, first *instance, to State, zero re
 	for n := range g.members {
 		m := g.member(first, n)
 		// What a dead run left is removed with the first state.
-		if m.state == Active || (m.state == Initialize && to != Stopped && !r.waiting(m)) {
+		if m.state == Active || (m.state == Initialize && to != Stopped && !r.staysOut(m, to)) {
 			r.emit(&Release{Instance: m.id})
 		}
 	}
@@ -116,7 +116,7 @@ func (r *Router) leave(now Instant, g *group, first *instance, to State, zero re
 			m.wants, m.asked = false, false
 			continue
 		}
-		if to == Backup && m.state == Initialize && r.waiting(m) {
+		if r.staysOut(m, to) {
 			continue
 		}
 		was := m.state
@@ -131,6 +131,12 @@ func (r *Router) leave(now Instant, g *group, first *instance, to State, zero re
 		r.emit(&StateChanged{Instance: m.id, From: was, To: to, Priority: m.priority, Reason: reason})
 	}
 	r.groupMoved(now, g, from, to, reason)
+}
+
+// staysOut says whether a member that a reload brought is not ready yet to
+// follow its group to Backup.
+func (r *Router) staysOut(m *instance, to State) bool {
+	return to == Backup && m.state == Initialize && r.waiting(m)
 }
 
 func (r *Router) groupMoved(now Instant, g *group, from, to State, reason string) {
@@ -178,11 +184,14 @@ func (r *Router) becomeFault(now Instant, g *group, first *instance, reason stri
 
 // startup is RFC 9568 section 6.4.1. The address owner becomes Active at once
 // (105), everybody else Backup with the full Active_Down_Timer (145), whatever
-// `state MASTER` may say. Members that a reload added to a group which is up
+// `state MASTER` may say. After a fault keepalived sends the owner to Backup
+// as well, so that a condition that comes and goes does not tear the address
+// to and fro; so do we. Members that a reload added to a group which is up
 // enter Backup and follow by their own timer.
 func (r *Router) startup(now Instant, g *group, down int) {
 	reason := "startup"
-	if g.state == Fault {
+	recovered := g.state == Fault
+	if recovered {
 		reason = "fault cleared"
 	}
 	if down < len(g.members) {
@@ -190,7 +199,7 @@ func (r *Router) startup(now Instant, g *group, down int) {
 		return
 	}
 	first := g.members[0]
-	if !g.owner() {
+	if recovered || !g.owner() {
 		r.leave(now, g, first, Backup, silent, reason)
 		return
 	}
