@@ -1,0 +1,511 @@
+package lab
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// ProbeOptions describe a measurement.
+type ProbeOptions struct {
+	Client    *Host
+	Interface string        // of the client; default its first
+	VIP       netip.Addr    // IPv4
+	Interval  time.Duration // default 1 ms
+	Live      func(Live)    // called about each LiveEvery, on a goroutine of the prober
+	LiveEvery time.Duration // default 100 ms
+}
+
+// Live is the state of a running measurement.
+type Live struct {
+	At      time.Duration // the instant it describes, a little in the past
+	Holders []string      // seen in the last LiveEvery, by ARP
+	Reached []string      // seen in the last LiveEvery, by ICMP
+}
+
+// Prober asks each millisecond, by ARP, who holds the address, and by ICMP
+// echo, whom the client reaches.
+//
+// The ARP probe has the sender address 0.0.0.0, so that it changes nobody's
+// cache (RFC 5227 section 1.1), and its number in the sender hardware
+// address, so that the answer says which probe it is for. The echo takes the
+// client's own neighbour cache, as the packets of a service would.
+//
+//	sender (locked thread, SCHED_FIFO where allowed) ── probes ──> client's interface
+//	sniffer  <── answers where they enter the switch: which host
+//	receiver <── echo replies where they reach the client
+//
+// The three share a table of probes, whose cells are atomic.
+type Prober struct {
+	opts    ProbeOptions
+	lab     *Lab
+	order   []string
+	bit     map[string]uint32
+	table   probeTable
+	sniffer *Sniffer
+	arpFD   int
+	echoFD  int
+	link    unix.SockaddrLinklayer
+	mac     net.HardwareAddr
+	id      uint16
+
+	quit     chan struct{}
+	stopOnce sync.Once
+	wg       sync.WaitGroup
+	lateness atomic.Int64
+
+	mu     sync.Mutex
+	marks  []Mark
+	result Report
+	err    error
+}
+
+// answerWithin is the longest time after which an answer still counts for
+// its probe. Echoes that waited in the client's neighbour queue until a new
+// holder appeared were not answered when they were sent.
+const answerWithin = 50 * time.Millisecond
+
+// proberPriority is above all ordinary threads, whatever their niceness,
+// which sched_autogroup makes meaningless between sessions.
+const proberPriority = 5
+
+var probeID atomic.Uint32
+
+// Probe starts a measurement, which ends with Stop, the context, or Close of
+// the lab. Hosts added later are not counted.
+func (l *Lab) Probe(ctx context.Context, opts ProbeOptions) (*Prober, error) {
+	p, err := newProber(l, opts)
+	if err != nil {
+		return nil, fmt.Errorf("prober: %w", err)
+	}
+	if err := p.open(ctx); err != nil {
+		p.closeSockets()
+		return nil, fmt.Errorf("prober: %w", err)
+	}
+	p.wg.Go(p.send)
+	p.wg.Go(p.receive)
+	if p.opts.Live != nil {
+		p.wg.Go(p.live)
+	}
+	stop := context.AfterFunc(ctx, func() { _, _ = p.Stop() })
+	l.onClose(func() { stop(); _, _ = p.Stop() })
+	return p, nil
+}
+
+func newProber(l *Lab, opts ProbeOptions) (*Prober, error) {
+	if opts.Interval == 0 {
+		opts.Interval = time.Millisecond
+	}
+	if opts.LiveEvery == 0 {
+		opts.LiveEvery = 100 * time.Millisecond
+	}
+	switch {
+	case opts.Client == nil || len(opts.Client.opts.Interfaces) == 0:
+		return nil, errors.New("a client with an interface is needed")
+	case !opts.VIP.Is4():
+		return nil, fmt.Errorf("%s is not an IPv4 address", opts.VIP)
+	case opts.Interval < 100*time.Microsecond:
+		return nil, fmt.Errorf("an interval of %s is below 100 µs", opts.Interval)
+	}
+	if opts.Interface == "" {
+		opts.Interface = opts.Client.opts.Interfaces[0].Name
+	}
+	i, err := opts.Client.ifaceIndex(opts.Interface)
+	if err != nil {
+		return nil, err
+	}
+	p := &Prober{
+		opts: opts, lab: l, arpFD: -1, echoFD: -1, quit: make(chan struct{}),
+		mac: opts.Client.MAC(i), id: uint16(probeID.Add(1)), bit: l.hostBits(),
+	}
+	for _, h := range l.Hosts() {
+		p.order = append(p.order, h.name)
+	}
+	delete(p.bit, opts.Client.name)
+	return p, nil
+}
+
+func (p *Prober) open(ctx context.Context) error {
+	run, err := p.opts.Client.running()
+	if err != nil {
+		return err
+	}
+	link, err := run.nl.LinkByName(p.opts.Interface)
+	if err != nil {
+		return fmt.Errorf("finding %s: %w", p.opts.Interface, err)
+	}
+	p.link = unix.SockaddrLinklayer{
+		Protocol: htons(unix.ETH_P_ARP), Ifindex: link.Attrs().Index, Halen: 6,
+		Addr: [8]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+	}
+	p.arpFD, err = inNamespace(p.opts.Client, func() (int, error) {
+		// Protocol 0: it only sends.
+		return unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	})
+	if err != nil {
+		return fmt.Errorf("opening the ARP socket: %w", err)
+	}
+	p.echoFD, err = inNamespace(p.opts.Client, p.openEcho)
+	if err != nil {
+		return fmt.Errorf("opening the ICMP socket: %w", err)
+	}
+	p.sniffer, err = p.lab.sniff(ctx, answersFrom(p.opts.VIP), p.answer)
+	return err
+}
+
+func (p *Prober) openEcho() (int, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_ICMP)
+	if err != nil {
+		return -1, err
+	}
+	// The receiver looks up this often whether it should end.
+	timeout := unix.NsecToTimeval(int64(answerWithin))
+	err = errors.Join(
+		attachFilter(fd, echoReplies),
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout),
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, sniffBuffer),
+		// A raw socket that never waits for room: a probe that finds none is lost.
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, sniffBuffer),
+	)
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// echoReplies passes ICMP echo replies on a raw socket, whose data start at
+// the IP header.
+var echoReplies = []bpf.Instruction{
+	bpf.LoadMemShift{Off: 0},
+	bpf.LoadIndirect{Off: 0, Size: 1},
+	bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0, SkipFalse: 1},
+	bpf.RetConstant{Val: keepFrame},
+	bpf.RetConstant{Val: 0},
+}
+
+// answersFrom passes ARP replies and ICMP echo replies whose sender has the
+// address.
+func answersFrom(vip netip.Addr) []bpf.Instruction {
+	a := vip.As4()
+	addr := binary.BigEndian.Uint32(a[:])
+	return []bpf.Instruction{
+		bpf.LoadAbsolute{Off: 12, Size: 2},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: typeARP, SkipFalse: 4},
+		bpf.LoadAbsolute{Off: etherHeader + 6, Size: 2},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 2, SkipFalse: 12},
+		bpf.LoadAbsolute{Off: etherHeader + 14, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: addr, SkipTrue: 9, SkipFalse: 10},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: typeIPv4, SkipFalse: 9},
+		bpf.LoadAbsolute{Off: etherHeader + 9, Size: 1},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: protoICMP, SkipFalse: 7},
+		bpf.LoadAbsolute{Off: etherHeader + 12, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: addr, SkipFalse: 5},
+		bpf.LoadMemShift{Off: etherHeader},
+		bpf.LoadIndirect{Off: etherHeader, Size: 1},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0, SkipFalse: 2},
+		bpf.RetConstant{Val: keepFrame},
+		bpf.RetConstant{Val: keepFrame},
+		bpf.RetConstant{Val: 0},
+	}
+}
+
+// Mark puts something that happens now into the report.
+func (p *Prober) Mark(what string) time.Duration {
+	now := Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.marks = append(p.marks, Mark{now, what})
+	return now
+}
+
+// Stop ends the measurement and gives its report. Further calls give the same.
+func (p *Prober) Stop() (Report, error) {
+	p.stopOnce.Do(func() {
+		close(p.quit)
+		p.wg.Wait()
+		lost, err := p.sniffer.Stop()
+		p.closeSockets()
+		report := p.evaluate()
+		report.Lost = lost
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		report.Marks = slices.Clone(p.marks)
+		p.result, p.err = report, err
+	})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.result, p.err
+}
+
+func (p *Prober) closeSockets() {
+	for _, fd := range []int{p.arpFD, p.echoFD} {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+}
+
+// send sends probes until quit, and returns when the last has had its time.
+func (p *Prober) send() {
+	runtime.LockOSThread() // never unlocked: the thread's policy is not for others
+	// Refused in a user namespace; then MaxLateness says what it cost.
+	_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: proberPriority}, 0)
+	arp, echo := p.probeFrames()
+	vip := unix.SockaddrInet4{Addr: p.opts.VIP.As4()}
+	next := Now()
+	for n := uint32(0); ; n++ {
+		select {
+		case <-p.quit:
+			sleepUntil(Now() + answerWithin)
+			return
+		default:
+		}
+		sleepUntil(next)
+		now := Now()
+		if late := int64(now - next); late > p.lateness.Load() {
+			p.lateness.Store(late)
+		}
+		cell := p.table.add(n)
+		if cell == nil {
+			return // an hour of probes: Stop shows how many there were
+		}
+		binary.BigEndian.PutUint32(arp[24:28], n)
+		binary.BigEndian.PutUint32(echo[8:12], n)
+		binary.BigEndian.PutUint16(echo[6:8], uint16(n))
+		binary.BigEndian.PutUint16(echo[2:4], 0)
+		binary.BigEndian.PutUint16(echo[2:4], internetChecksum(echo))
+		cell.sent.Store(int64(now))
+		p.table.sent.Store(n + 1)
+		// A probe that cannot be sent, as on a downed interface, is one that
+		// nobody answers.
+		_ = unix.Sendto(p.arpFD, arp, unix.MSG_DONTWAIT, &p.link)
+		if err := unix.Sendto(p.echoFD, echo, unix.MSG_DONTWAIT, &vip); err != nil {
+			// Most likely the neighbour's earlier failure, reported only now.
+			_ = unix.Sendto(p.echoFD, echo, unix.MSG_DONTWAIT, &vip)
+		}
+		// After a hole it goes on from now instead of catching up in a burst.
+		next = max(next+p.opts.Interval, now)
+	}
+}
+
+// numberedMAC begins the sender hardware address of all probes; the probe's
+// number is the rest.
+var numberedMAC = [2]byte{0x02, 0x6b}
+
+func (p *Prober) probeFrames() (arp, echo []byte) {
+	arp = make([]byte, etherHeader+arpLen)
+	copy(arp[0:6], net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
+	// The frame's own source stays the client's, or the switch would learn
+	// an address per probe.
+	copy(arp[6:12], p.mac)
+	binary.BigEndian.PutUint16(arp[12:14], typeARP)
+	copy(arp[14:22], []byte{0, 1, 8, 0, 6, 4, 0, 1})
+	copy(arp[22:24], numberedMAC[:])
+	vip := p.opts.VIP.As4()
+	copy(arp[38:42], vip[:])
+	echo = make([]byte, 16)
+	echo[0] = 8
+	binary.BigEndian.PutUint16(echo[4:6], p.id)
+	return arp, echo
+}
+
+// internetChecksum is RFC 1071's sum of an even number of bytes.
+func internetChecksum(b []byte) uint16 {
+	var sum uint32
+	for i := 0; i+1 < len(b); i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(b[i:]))
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return ^uint16(sum)
+}
+
+func sleepUntil(at time.Duration) {
+	ts := unix.NsecToTimespec(int64(at))
+	for unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &ts, nil) == unix.EINTR {
+	}
+}
+
+// answer notes which host an answer came from. It runs on the sniffer's
+// goroutine.
+func (p *Prober) answer(f Frame) {
+	bit := p.bit[f.Host]
+	if bit == 0 {
+		return
+	}
+	if a, ok := DecodeARP(f.Bytes); ok {
+		if [2]byte(a.TargetMAC) != numberedMAC {
+			return // an answer to somebody's ordinary request
+		}
+		if cell := p.table.find(binary.BigEndian.Uint32(a.TargetMAC[2:6])); cell.inTime(f.At) {
+			cell.holders.Or(bit)
+		}
+		return
+	}
+	if packet, ok := decodeIP(f.Bytes); ok {
+		if n, ok := p.echoNumber(packet.payload); ok {
+			if cell := p.table.find(n); cell.inTime(f.At) {
+				cell.answered.Or(bit)
+			}
+		}
+	}
+}
+
+func (p *Prober) echoNumber(icmp []byte) (uint32, bool) {
+	if len(icmp) < 12 || icmp[0] != 0 || binary.BigEndian.Uint16(icmp[4:6]) != p.id {
+		return 0, false
+	}
+	return binary.BigEndian.Uint32(icmp[8:12]), true
+}
+
+// receive notes which echo replies reached the client.
+func (p *Prober) receive() {
+	buf := make([]byte, keepFrame)
+	for ending := false; ; {
+		n, _, err := unix.Recvfrom(p.echoFD, buf, 0)
+		if err == unix.EAGAIN && ending {
+			return
+		}
+		select {
+		case <-p.quit:
+			ending = true // and drain what is under way
+		default:
+		}
+		if err != nil || n < 20 {
+			continue // EINTR, the timeout, or an unreachable host reported here
+		}
+		if header := int(buf[0]&15) * 4; header < n {
+			if k, ok := p.echoNumber(buf[header:n]); ok {
+				if cell := p.table.find(k); cell != nil {
+					cell.delivered.Store(true)
+				}
+			}
+		}
+	}
+}
+
+// live reports what the probes of the last period met, once their time for
+// answers is over.
+func (p *Prober) live() {
+	tick := time.NewTicker(p.opts.LiveEvery)
+	defer tick.Stop()
+	var from uint32
+	for {
+		select {
+		case <-p.quit:
+			return
+		case <-tick.C:
+		}
+		end := Now() - answerWithin
+		var held, reached uint32
+		to := from
+		for ; to < p.table.sent.Load(); to++ {
+			cell := p.table.find(to)
+			if time.Duration(cell.sent.Load()) > end {
+				break
+			}
+			held |= cell.holders.Load()
+			reached |= cell.reached()
+		}
+		if to > from {
+			p.opts.Live(Live{At: end, Holders: names(p.order, held), Reached: names(p.order, reached)})
+		}
+		from = to
+	}
+}
+
+// evaluate makes intervals of the probes. A probe stands for the time until
+// the next one.
+func (p *Prober) evaluate() Report {
+	count := p.table.sent.Load()
+	r := Report{Probes: int(count), MaxLateness: time.Duration(p.lateness.Load())}
+	if count == 0 {
+		return r
+	}
+	start := func(n uint32) time.Duration {
+		if n == count {
+			return time.Duration(p.table.find(n-1).sent.Load()) + p.opts.Interval
+		}
+		return time.Duration(p.table.find(n).sent.Load())
+	}
+	intervals := func(set func(*probe) uint32) (list []Interval) {
+		begin, current := uint32(0), set(p.table.find(0))
+		for n := uint32(1); n <= count; n++ {
+			if n < count && set(p.table.find(n)) == current {
+				continue
+			}
+			list = append(list, Interval{Hosts: names(p.order, current), From: start(begin), To: start(n)})
+			if n < count {
+				begin, current = n, set(p.table.find(n))
+			}
+		}
+		return list
+	}
+	r.From, r.To = start(0), start(count)
+	r.Intervals = intervals(func(c *probe) uint32 { return c.holders.Load() })
+	r.Reached = intervals((*probe).reached)
+	r.count()
+	return r
+}
+
+// probe is what is known of one probe.
+type probe struct {
+	sent      atomic.Int64  // instant
+	holders   atomic.Uint32 // hosts that answered the ARP probe
+	answered  atomic.Uint32 // hosts that answered the echo
+	delivered atomic.Bool   // an answer to the echo reached the client
+}
+
+func (c *probe) reached() uint32 {
+	if !c.delivered.Load() {
+		return 0
+	}
+	return c.answered.Load()
+}
+
+// inTime reports whether an answer at that instant still counts.
+func (c *probe) inTime(at time.Duration) bool {
+	return c != nil && at-time.Duration(c.sent.Load()) <= answerWithin
+}
+
+// probeTable grows by chunks that never move, so that readers need no lock.
+type probeTable struct {
+	sent   atomic.Uint32
+	chunks [1024]atomic.Pointer[[chunkSize]probe]
+}
+
+const chunkSize = 4096
+
+// add gives the cell of the next probe, or nil when the table is full.
+func (t *probeTable) add(n uint32) *probe {
+	i := n / chunkSize
+	if int(i) >= len(t.chunks) {
+		return nil
+	}
+	if t.chunks[i].Load() == nil {
+		t.chunks[i].Store(new([chunkSize]probe))
+	}
+	return t.find(n)
+}
+
+func (t *probeTable) find(n uint32) *probe {
+	if i := n / chunkSize; int(i) < len(t.chunks) {
+		if c := t.chunks[i].Load(); c != nil {
+			return &c[n%chunkSize]
+		}
+	}
+	return nil
+}
