@@ -31,7 +31,7 @@ type Spec struct {
 // Encoder holds one advert ready to send. What it returns is valid until its
 // next call.
 type Encoder struct {
-	buf []byte // IPv4: header and PDU; IPv6: PDU
+	buf []byte // IPv4: header and PDU; IPv6: the PDU alone
 	pdu []byte // the end of buf
 	// body is the sum over the PDU with priority and checksum zero, and
 	// pseudo the constant part of the pseudo header.
@@ -113,7 +113,7 @@ func (s *Spec) validate() error {
 }
 
 // header writes keepalived's IPv4 header: TOS 0xc0 (internetwork control), no
-// fragment bits; the kernel fills in the header checksum.
+// fragment bits. The kernel fills in the header checksum again.
 func (e *Encoder) header(ttl uint8) {
 	if ttl == 0 {
 		ttl = 255
@@ -179,7 +179,10 @@ func (e *Encoder) patch(priority uint8) []byte {
 	}
 	binary.BigEndian.PutUint16(e.pdu[6:], fold(acc))
 	if e.ipv4() {
-		binary.BigEndian.PutUint16(e.buf[4:], e.id)
+		h := e.buf[:ipv4HeaderLen]
+		binary.BigEndian.PutUint16(h[4:], e.id)
+		binary.BigEndian.PutUint16(h[10:], 0)
+		binary.BigEndian.PutUint16(h[10:], fold(sum(0, h)))
 	}
 	return e.buf
 }
