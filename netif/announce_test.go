@@ -22,6 +22,9 @@ import (
 type tap struct {
 	t  *testing.T
 	fd int
+	// roomy is whether it can hold thousands of frames: a user namespace has
+	// to do with the system's limit.
+	roomy bool
 }
 
 func (l *lan) tap(dev string) *tap {
@@ -41,7 +44,7 @@ func (l *lan) tap(dev string) *tap {
 			l.t.Fatal(err)
 		}
 		l.t.Cleanup(func() { unix.Close(tp.fd) })
-		unix.SetsockoptInt(tp.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 16<<20)
+		tp.roomy = unix.SetsockoptInt(tp.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 16<<20) == nil
 		if err := unix.Bind(tp.fd, &unix.SockaddrLinklayer{Ifindex: index, Protocol: networkOrder(unix.ETH_P_ALL)}); err != nil {
 			l.t.Fatal(err)
 		}
@@ -136,8 +139,12 @@ func TestAThousandAnnouncements(t *testing.T) {
 	l := newLAN(t)
 	a := newAnnouncer(t)
 	tp := l.tap("peer0")
+	count := 1000
+	if !tp.roomy {
+		count = 150
+	}
 	var vips []netip.Addr
-	for i := range 1000 {
+	for i := range count {
 		vips = append(vips, addr(fmt.Sprintf("10.1.%d.%d", i/250, i%250+1)))
 	}
 	noErrors(t, a.GratuitousARP("eth0", vips))
