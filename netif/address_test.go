@@ -3,7 +3,10 @@ package netif
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
+	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -222,5 +225,38 @@ func TestBroadcastOf(t *testing.T) {
 func TestNetworkAddress(t *testing.T) {
 	if got, want := NetworkAddress(prefix("10.1.2.3/20")), addr("10.1.0.0"); got != want {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// BenchmarkAddAThousandAddresses counts the calls that add them; removing them
+// is outside the clock.
+func BenchmarkAddAThousandAddresses(b *testing.B) {
+	runtime.LockOSThread() // for good: the thread ends in a namespace of its own
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		b.Fatal(err)
+	}
+	for _, args := range []string{"link add eth0 type veth peer name eth1", "link set eth0 up"} {
+		if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
+			b.Fatalf("%v\n%s", err, out)
+		}
+	}
+	k, err := New(slog.New(slog.DiscardHandler))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer k.Close()
+	var addrs []Address
+	for i := range 1000 {
+		addrs = append(addrs, VIP(prefix(fmt.Sprintf("10.%d.%d.1/32", i/250, i%250)), "eth0"))
+	}
+	for b.Loop() {
+		for _, err := range k.AddAddresses(addrs) {
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.StopTimer()
+		k.DelAddresses(addrs)
+		b.StartTimer()
 	}
 }

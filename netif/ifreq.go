@@ -34,7 +34,7 @@ func (t *interfaceTable) query(name string, op uintptr) (ifreq, error) {
 		return r, fmt.Errorf("interface %q: %w", name, unix.ENODEV)
 	}
 	copy(r.name[:], name)
-	if _, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(t.fd), op, uintptr(unsafe.Pointer(&r))); errno != 0 {
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(t.fd), op, uintptr(unsafe.Pointer(&r))); errno != 0 {
 		return r, fmt.Errorf("interface %s: %w", name, errno)
 	}
 	return r, nil

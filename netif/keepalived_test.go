@@ -159,12 +159,48 @@ func TestTheKernelLooksAsUnderKeepalived(t *testing.T) {
 	if diff := cmp.Diff(ours, kernelState(t)); diff != "" {
 		t.Errorf("after adopting what keepalived left (-want +got):\n%s", diff)
 	}
+	m := newMonitor(t)
 	removed, err := k.Purge(vips, routes, rules...)
 	if want := len(vips) + len(routes) + len(rules); removed != want || err != nil {
 		t.Errorf("purged %d of %d, %v", removed, want, err)
 	}
+	m.reportsGone(routes, rules)
 	if got := inetLines(t, "eth0"); len(got) != 1 {
 		t.Errorf("left behind beside the host's address: %v", got)
+	}
+}
+
+// reportsGone checks that the events about routes and rules match one of these
+// each, and that none of these goes unreported.
+func (w *watcher) reportsGone(routes []Route, rules []Rule) {
+	w.t.Helper()
+	events := map[string]int{}
+	for _, e := range w.events() {
+		matches := 0
+		note := func(name string, ok bool) {
+			if ok {
+				matches++
+				events[name]++
+			}
+		}
+		switch e := e.(type) {
+		case RouteRemoved:
+			for i, r := range routes {
+				note(fmt.Sprintf("route %d", i), e.Matches(r))
+			}
+		case RuleRemoved:
+			for i, r := range rules {
+				note(fmt.Sprintf("rule %d", i), e.Matches(r))
+			}
+		default:
+			continue
+		}
+		if matches != 1 {
+			w.t.Errorf("%d matches for %+v", matches, e)
+		}
+	}
+	if want := len(routes) + len(rules); len(events) != want {
+		w.t.Errorf("reported %d of %d: %v", len(events), want, events)
 	}
 }
 

@@ -4,10 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"unsafe"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
@@ -21,8 +19,8 @@ const (
 	drainLimit = 256
 )
 
-// Monitor receives the kernel's notices about links, addresses and routes of
-// the namespace in which it was made.
+// Monitor receives the kernel's notices about links, addresses, routes and
+// rules of the namespace in which it was made.
 type Monitor struct {
 	log *slog.Logger
 	fd  int
@@ -57,7 +55,8 @@ func (m *Monitor) subscribe() error {
 		return err
 	}
 	const groups = unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR |
-		unix.RTMGRP_IPV4_ROUTE | unix.RTMGRP_IPV6_ROUTE
+		unix.RTMGRP_IPV4_ROUTE | unix.RTMGRP_IPV6_ROUTE |
+		unix.RTMGRP_IPV4_RULE | 1<<(unix.RTNLGRP_IPV6_RULE-1)
 	return unix.Bind(m.fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups})
 }
 
@@ -134,108 +133,4 @@ func (m *Monitor) receive() (int, uint32, unix.Errno) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(m.fd), uintptr(unsafe.Pointer(&m.buf[0])), uintptr(len(m.buf)),
 		unix.MSG_TRUNC, uintptr(unsafe.Pointer(&from)), uintptr(unsafe.Pointer(&size)))
 	return int(n), from.Pid, errno
-}
-
-func (m *Monitor) decode(h header, body []byte, f func(Event)) {
-	switch h.typ {
-	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
-		m.decodeLink(h, body, f)
-	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
-		decodeAddr(h, body, f)
-	case unix.RTM_DELROUTE:
-		decodeRoute(body, f)
-	}
-}
-
-func (m *Monitor) decodeLink(h header, body []byte, f func(Event)) {
-	// A bridge reports its ports with a family of its own: RTM_DELLINK then
-	// says that a port left the bridge, not that an interface is gone.
-	if len(body) < unix.SizeofIfInfomsg || body[0] != unix.AF_UNSPEC {
-		return
-	}
-	device, err := netlink.LinkDeserialize(nil, body)
-	if err != nil {
-		m.log.Warn("unreadable link event", "err", err)
-		f(Overrun{})
-		return
-	}
-	l := linkOf(device)
-	if h.typ == unix.RTM_DELLINK {
-		f(LinkGone{Index: l.Index, Name: l.Name})
-		return
-	}
-	f(LinkChanged{Link: l})
-}
-
-func decodeAddr(h header, body []byte, f func(Event)) {
-	if len(body) < unix.SizeofIfAddrmsg {
-		return
-	}
-	bits, flags := int(body[1]), uint32(body[2])
-	index := int(binary.NativeEndian.Uint32(body[4:]))
-	var local, address netip.Addr
-	eachAttr(body[unix.SizeofIfAddrmsg:], func(typ uint16, v []byte) {
-		switch typ {
-		case unix.IFA_LOCAL:
-			local, _ = netip.AddrFromSlice(v)
-		case unix.IFA_ADDRESS:
-			address, _ = netip.AddrFromSlice(v)
-		case unix.IFA_FLAGS:
-			if len(v) >= 4 {
-				flags = binary.NativeEndian.Uint32(v)
-			}
-		}
-	})
-	// With a peer the prefix length is the peer's, and the local address stands
-	// alone. IPv6 without a peer has no IFA_LOCAL.
-	ip := local
-	switch {
-	case !local.IsValid():
-		ip = address
-	case address.IsValid() && address != local:
-		bits = local.BitLen()
-	}
-	prefix := netip.PrefixFrom(ip, bits)
-	if !prefix.IsValid() {
-		return
-	}
-	if h.typ == unix.RTM_DELADDR {
-		f(AddrRemoved{Index: index, Prefix: prefix})
-		return
-	}
-	const unready = unix.IFA_F_TENTATIVE | unix.IFA_F_DADFAILED
-	ready := flags&unready == 0 || flags&unix.IFA_F_OPTIMISTIC != 0 && flags&unix.IFA_F_DADFAILED == 0
-	f(AddrAdded{Index: index, Prefix: prefix, Ready: ready})
-}
-
-func decodeRoute(body []byte, f func(Event)) {
-	if len(body) < unix.SizeofRtMsg {
-		return
-	}
-	e := RouteRemoved{Table: int(body[4])}
-	any := netip.IPv4Unspecified()
-	if body[0] == unix.AF_INET6 {
-		any = netip.IPv6Unspecified()
-	}
-	e.Dst = netip.PrefixFrom(any, int(body[1]))
-	eachAttr(body[unix.SizeofRtMsg:], func(typ uint16, v []byte) {
-		switch {
-		case typ == unix.RTA_DST:
-			if ip, ok := netip.AddrFromSlice(v); ok {
-				e.Dst = netip.PrefixFrom(ip, e.Dst.Bits())
-			}
-		case typ == unix.RTA_GATEWAY:
-			e.Via, _ = netip.AddrFromSlice(v)
-		case typ == unix.RTA_VIA && len(v) > 2:
-			e.Via, _ = netip.AddrFromSlice(v[2:])
-		case len(v) < 4:
-		case typ == unix.RTA_OIF:
-			e.Index = int(binary.NativeEndian.Uint32(v))
-		case typ == unix.RTA_TABLE:
-			e.Table = int(binary.NativeEndian.Uint32(v))
-		case typ == unix.RTA_PRIORITY:
-			e.Metric = int(binary.NativeEndian.Uint32(v))
-		}
-	})
-	f(e)
 }

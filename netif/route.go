@@ -224,6 +224,21 @@ func (r Route) v6() bool {
 	return r.V6
 }
 
+// ipv6DefaultMetric is what the kernel gives an IPv6 route without a metric.
+const ipv6DefaultMetric = 1024
+
+// destination returns Dst with its host bits zero, 0.0.0.0/0 or ::/0 for a
+// default route.
+func (r Route) destination() netip.Prefix {
+	switch {
+	case r.Dst.IsValid():
+		return netip.PrefixFrom(r.Dst.Addr().WithZone(""), r.Dst.Bits()).Masked()
+	case r.v6():
+		return netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	}
+	return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+}
+
 // gateway returns the attribute for a gateway, which is RTA_VIA with a family
 // where it is not of the route's own.
 func gateway(via netip.Addr, fam int) (int, []byte) {

@@ -90,12 +90,28 @@ func (k *Kernel) delRules(rules []Rule) (removed int, errs []error) {
 	return removed, errs
 }
 
+// canonical returns the rule with what the kernel fills in.
+func (r Rule) canonical() Rule {
+	r.From, r.To = r.From.Masked(), r.To.Masked()
+	r.V6 = r.V6 || r.From.Addr().Is6() || r.To.Addr().Is6()
+	if r.Action == 0 {
+		r.Action = unix.FR_ACT_TO_TBL
+	}
+	if r.Mask == 0 && r.Mark != 0 {
+		r.Mask = ^uint32(0)
+	}
+	if !r.HasSuppressPrefix {
+		r.SuppressPrefix = 0
+	}
+	return r
+}
+
 // request builds a message whose header, struct fib_rule_hdr, has the layout of
 // struct rtmsg with the action in the place of the type.
 func (r Rule) request(msgType, flags int) *nl.NetlinkRequest {
 	req := nl.NewNetlinkRequest(msgType, flags)
 	msg := &nl.RtMsg{RtMsg: unix.RtMsg{Family: unix.AF_INET, Tos: uint8(r.TOS), Type: unix.FR_ACT_TO_TBL}}
-	if r.V6 || r.From.Addr().Is6() || r.To.Addr().Is6() {
+	if r.canonical().V6 {
 		msg.Family = unix.AF_INET6
 	}
 	if r.Action != 0 {
