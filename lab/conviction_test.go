@@ -1,0 +1,187 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"testing"
+	"time"
+)
+
+// keepalivedConf is one instance with the VIP, as many machines run it.
+func keepalivedConf(priority int) string {
+	return fmt.Sprintf(`global_defs {
+    router_id lab
+}
+vrrp_instance VI_1 {
+    state BACKUP
+    interface eth0
+    virtual_router_id 51
+    priority %d
+    advert_int 1
+    authentication {
+        auth_type PASS
+        auth_pass secret
+    }
+    virtual_ipaddress {
+        %s/24
+    }
+}
+`, priority, vip)
+}
+
+// trio is three hosts with keepalived and a client.
+type trio struct {
+	lab    *Lab
+	nodes  [3]*Host
+	procs  [3]*Proc
+	client *Host
+}
+
+// newTrio starts keepalived with priorities 150, 100 and 50 and waits until
+// the first alone holds the address.
+func newTrio(t *testing.T) *trio {
+	t.Helper()
+	Require(t, Netns, Nftables, Keepalived)
+	x := &trio{lab: newTestLab(t, Options{Name: "trio"})}
+	x.client = lanHost(t, x.lab, "client", 200)
+	for i, priority := range []int{150, 100, 50} {
+		x.nodes[i] = lanHost(t, x.lab, fmt.Sprintf("n%d", i+1), byte(i+1))
+		var err error
+		if x.procs[i], err = x.nodes[i].Keepalived(keepalivedConf(priority)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx := testContext(t, time.Minute)
+	if _, err := x.procs[0].WaitOutput(ctx, regexp.MustCompile(`\(VI_1\) Entering MASTER STATE`)); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"MASTER", "BACKUP", "BACKUP"} {
+		if _, err := x.procs[i].WaitOutput(ctx, regexp.MustCompile(`\(VI_1\) Entering `+want+` STATE`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := x.lab.WaitHolders(ctx, vip, "n1"); err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+func (x *trio) probe(t *testing.T) *Prober {
+	t.Helper()
+	p, err := x.lab.Probe(t.Context(), ProbeOptions{Client: x.client, VIP: vip})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// stop ends the measurement and skips nothing: a prober that was late itself
+// makes the test fail as unusable, not as a verdict on the daemon.
+func stop(t *testing.T, p *Prober) Report {
+	t.Helper()
+	r, err := p.Stop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(r)
+	return r
+}
+
+// run lets d pass on the measurement's clock: the length of a fault is part
+// of the experiment, not a wait for an event.
+func run(t *testing.T, d time.Duration) {
+	t.Helper()
+	select {
+	case <-time.After(d):
+	case <-t.Context().Done():
+		t.Fatal(t.Context().Err())
+	}
+}
+
+func TestPlainKeepalivedIsConvictedWhenProtocol112IsDropped(t *testing.T) {
+	x := newTrio(t)
+	p := x.probe(t)
+	p.Mark("protocol 112 dropped")
+	fault, err := x.lab.DropProtocol(t.Context(), ProtoVRRP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, 20*time.Second)
+	hits, err := fault.Hits()
+	if err != nil || hits < 20 {
+		t.Fatalf("the fault met %d adverts, %v", hits, err)
+	}
+	if err := fault.Undo(); err != nil {
+		t.Fatal(err)
+	}
+	p.Mark("healed")
+	if err := x.lab.WaitHolders(testContext(t, 30*time.Second), vip, "n1"); err != nil {
+		t.Fatal(err)
+	}
+	r := stop(t, p)
+	verdict := Judge(r, Bounds{MaxDualMS: 0, MaxNoneMS: 10})
+	var conviction *Conviction
+	if !errors.As(verdict, &conviction) {
+		t.Fatalf("plain keepalived was not convicted: %v\n%s", verdict, r)
+	}
+	if r.DualMS < 15_000 {
+		t.Errorf("two or more holders for %d ms of a 20 s fault, expected about 17 s", r.DualMS)
+	}
+	three := time.Duration(0)
+	for _, i := range r.Intervals {
+		if len(i.Hosts) == 3 {
+			three += i.Length()
+		}
+	}
+	if three < 15*time.Second {
+		t.Errorf("three holders for %s, expected about 16 s", three)
+	}
+}
+
+func TestKeepalivedIsAcquittedWhenItIsTerminated(t *testing.T) {
+	x := newTrio(t)
+	p := x.probe(t)
+	p.Mark("TERM to n1")
+	status, err := x.procs[0].Stop(testContext(t, 20*time.Second))
+	if err != nil || status.Code != 0 {
+		t.Fatalf("keepalived ended with %v, %v", status, err)
+	}
+	if err := x.lab.WaitHolders(testContext(t, 20*time.Second), vip, "n2"); err != nil {
+		t.Fatal(err)
+	}
+	r := stop(t, p)
+	// The successor waits its skew of 609 ms after the advert of priority 0.
+	if err := Judge(r, Bounds{MaxDualMS: 0, MaxNoneMS: 2000}); err != nil {
+		t.Fatal(err)
+	}
+	if r.NoneMS < 300 {
+		t.Errorf("nobody held the address for %d ms only, below the skew: the prober is blind", r.NoneMS)
+	}
+}
+
+func TestPowerLossShowsAsAnOutageWithinTheProtocolsBounds(t *testing.T) {
+	x := newTrio(t)
+	p := x.probe(t)
+	run(t, 300*time.Millisecond)
+	p.Mark("n1 loses power")
+	if err := x.nodes[0].Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.lab.WaitHolders(testContext(t, 20*time.Second), vip, "n2"); err != nil {
+		t.Fatal(err)
+	}
+	run(t, 300*time.Millisecond) // the client's view of the successor
+	r := stop(t, p)
+	// 2A+S to 3A+S for priority 100, and the scheduling of a busy machine.
+	const least, most, slack = 2609 * time.Millisecond, 3609 * time.Millisecond, 1500 * time.Millisecond
+	if r.LongestOutage < least-100*time.Millisecond || r.LongestOutage > most+slack {
+		t.Errorf("outage of %s, outside of %s to %s", r.LongestOutage, least, most)
+	}
+	if err := Judge(r, Bounds{MaxDualMS: 0, MaxNoneMS: int((most + slack).Milliseconds())}); err != nil {
+		t.Error(err)
+	}
+	if last := r.Reached[len(r.Reached)-1]; len(last.Hosts) != 1 || last.Hosts[0] != "n2" {
+		t.Errorf("at the end the client reaches %v, want n2", last.Hosts)
+	}
+}
