@@ -48,7 +48,9 @@ const (
 // is Deleted for whatever a reload removes: the Notifier tells FAULT instead
 // where there is no notify_deleted.
 //
-// The caller gives the order between objects.
+// The caller gives the order between objects: keepalived 2.2.7 tells a sync
+// group after its members, except for the BACKUP at the start, which comes
+// before theirs.
 type Change struct {
 	Kind     Kind
 	Name     string
