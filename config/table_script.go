@@ -1,0 +1,20 @@
+package config
+
+import (
+	"math"
+	"time"
+)
+
+// scriptKeywords is vrrp_script.
+func scriptKeywords() []Keyword {
+	return []Keyword{
+		{Section: "vrrp_script", Name: "script", Tier: A, Support: Works, Args: "SCRIPT", set: scriptCommand},
+		{Section: "vrrp_script", Name: "interval", Tier: A, Support: Works, Args: "SECS (ms resolution)", set: scriptInterval(sf(func(s *Script) *time.Duration { return &s.Interval }))},
+		{Section: "vrrp_script", Name: "timeout", Tier: A, Support: Works, Args: "SECS (ms resolution)", set: scriptInterval(sf(func(s *Script) *time.Duration { return &s.Timeout }))},
+		{Section: "vrrp_script", Name: "weight", Tier: A, Support: Works, Args: "-253..253 [reverse]", set: weight(253, sf(func(s *Script) *int { return &s.Weight }), sf(func(s *Script) *bool { return &s.Reverse }))},
+		{Section: "vrrp_script", Name: "rise", Tier: A, Support: Works, Args: "N>=1", set: num(1, math.MaxInt32, sf(func(s *Script) *int { return &s.Rise }))},
+		{Section: "vrrp_script", Name: "fall", Tier: A, Support: Works, Args: "N>=1", set: num(1, math.MaxInt32, sf(func(s *Script) *int { return &s.Fall }))},
+		{Section: "vrrp_script", Name: "user", Tier: A, Support: Works, Args: "USER [GROUP]", set: scriptRunUser},
+		{Section: "vrrp_script", Name: "init_fail", Tier: B, Support: Works, set: flag(sf(func(s *Script) *bool { return &s.InitFail }))},
+	}
+}
