@@ -103,7 +103,7 @@ func (i *instance) expiryReason(now Instant) string {
 		return fmt.Sprintf("priority %d is above %d of %s", i.priority, i.lower.Priority, i.lower.Source)
 	case i.resigned:
 		return fmt.Sprintf("%s resigned", last.Source)
-	case last.At == 0:
+	case last.At < i.since:
 		return fmt.Sprintf("no advert heard for %s", now.Sub(i.since).Round(time.Millisecond))
 	}
 	return fmt.Sprintf("no advert from %s for %s", last.Source, now.Sub(last.At).Round(time.Millisecond))

@@ -288,6 +288,7 @@ func (r *Router) rewatch() {
 					k = &tracker{}
 					r.trackers[id] = k
 				}
+				k.number = m.tracks[n].Value
 				if !slices.Contains(k.watchers, m) {
 					k.watchers = append(k.watchers, m)
 				}

@@ -1,10 +1,13 @@
 package vrrp
 
+import "strconv"
+
 // tracker is what is known of one tracked condition.
 type tracker struct {
 	state    TrackerState
 	value    int
 	cause    string
+	number   bool // a Track.Value tracker: value is what counts
 	watchers []*instance
 }
 
@@ -127,14 +130,19 @@ func (r *Router) waiting(i *instance) bool {
 }
 
 func describe(id TrackerID, k *tracker) string {
-	word := " is up"
-	if k.state == Down {
-		word = " is down"
+	text := string(id) + " is up"
+	switch {
+	case k.state == Unknown:
+		text = string(id) + " is unknown"
+	case k.number:
+		text = string(id) + " is " + strconv.Itoa(k.value)
+	case k.state == Down:
+		text = string(id) + " is down"
 	}
 	if k.cause == "" {
-		return string(id) + word
+		return text
 	}
-	return string(id) + word + ": " + k.cause
+	return text + ": " + k.cause
 }
 
 func (r *Router) stepTracker(now Instant, ev *TrackerChanged) {

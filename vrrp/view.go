@@ -131,6 +131,9 @@ func (r *Router) view(i *instance) InstanceView {
 		t := &i.tracks[n]
 		k := r.trackers[t.ID]
 		e := t.effect(k)
+		if i.owner() {
+			e.amount = 0
+		}
 		v.Contributions = append(v.Contributions, Contribution{
 			ID: t.ID, State: k.state, Value: k.value, Weight: t.Weight, Amount: e.amount, Fault: e.fault, Cause: k.cause,
 		})
