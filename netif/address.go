@@ -131,10 +131,16 @@ func (k *Kernel) delAddresses(addrs []Address) (removed int, errs []error) {
 }
 
 // absent reports whether an error says that there is nothing to remove: no
-// such address, interface, route or rule.
+// such address, interface, route, rule, or no such family in this kernel.
 func absent(err error) bool {
-	return errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENODEV) ||
-		errors.Is(err, unix.ENXIO) || errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT)
+	for _, errno := range []unix.Errno{
+		unix.EADDRNOTAVAIL, unix.ENODEV, unix.ENXIO, unix.ESRCH, unix.ENOENT, unix.EAFNOSUPPORT, unix.EOPNOTSUPP,
+	} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
 }
 
 // addressRequests builds one request per address; where that fails the request

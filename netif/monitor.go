@@ -100,7 +100,8 @@ func (m *Monitor) Close() error { return unix.Close(m.fd) }
 
 // Drain hands waiting events to f, in the kernel's order, and returns when none
 // is left or after a bounded number. With nothing to read it allocates nothing.
-// Lost events are reported as one Overrun in the place of what was lost.
+// If events were lost, those that wait are dropped too and one Overrun is
+// reported: whatever comes after it is newer than the loss.
 func (m *Monitor) Drain(f func(Event)) error {
 	for range drainLimit {
 		n, from, errno := m.receive()
@@ -110,11 +111,13 @@ func (m *Monitor) Drain(f func(Event)) error {
 		case errno == unix.EINTR:
 			continue
 		case errno == unix.ENOBUFS:
+			m.discard()
 			f(Overrun{})
 			continue
 		case errno != 0:
 			return fmt.Errorf("reading interface events: %w", errno)
 		case n > len(m.buf):
+			m.discard()
 			f(Overrun{})
 			continue
 		case from != 0:
@@ -123,6 +126,17 @@ func (m *Monitor) Drain(f func(Event)) error {
 		eachMessage(m.buf[:n], func(h header, body []byte) { m.decode(h, body, f) })
 	}
 	return nil
+}
+
+// discard drops what waits. After a loss it is older than what the owner reads
+// next, and the notices that would correct it are among the lost ones: a link
+// would stay down for ever. The kernel queues again when the queue was empty.
+func (m *Monitor) discard() {
+	for range monitorBuffer / unix.NLMSG_HDRLEN {
+		if _, _, errno := m.receive(); errno == unix.EAGAIN {
+			return
+		}
+	}
 }
 
 // receive reads one datagram and returns its whole length and the port of its

@@ -89,7 +89,7 @@ func (p *Prober) attach() (int, error) {
 	index, err := p.names.index(p.dev)
 	if err != nil {
 		if bound > 0 { // the name left the interface: it is no longer ours
-			err = errors.Join(err, unix.Bind(p.fd, &unix.SockaddrLinklayer{}))
+			err = errors.Join(err, p.detach())
 		}
 		return 0, fmt.Errorf("probing: %w", err)
 	}
@@ -104,6 +104,12 @@ func (p *Prober) attach() (int, error) {
 		return 0, fmt.Errorf("listening for ARP on %s: %w", p.dev, err)
 	}
 	return index, nil
+}
+
+// detach makes the socket deaf. Protocol 0 would keep ARP, now of all
+// interfaces; this one never passes the filter.
+func (p *Prober) detach() error {
+	return unix.Bind(p.fd, &unix.SockaddrLinklayer{Protocol: networkOrder(unix.ETH_P_LOOPBACK)})
 }
 
 // bound asks the kernel for the index to which the socket is bound: 0 for none,

@@ -172,8 +172,21 @@ func TestAProberFollowsItsInterface(t *testing.T) {
 	if err := p.Probe(addr("10.1.0.2")); !errors.Is(err, unix.ENODEV) {
 		t.Errorf("probing after a rename: %v, want ENODEV", err)
 	}
+	announce := func(vip string) {
+		l.atPeer(func() { noErrors(t, newAnnouncer(t).GratuitousARP("peer0", []netip.Addr{addr(vip)})) })
+	}
+	announce("10.1.0.8")
 	ip(t, "link set lan0 name eth0")
-	answered("when it had its name again")
+	if err := p.Attach(); err != nil {
+		t.Fatal(err)
+	}
+	announce("10.1.0.7")
+	p.await("an announcement after it had its name again", func(s ARPSeen) bool {
+		if s.Sender == addr("10.1.0.8") {
+			t.Error("heard an interface of another name")
+		}
+		return s.Sender == addr("10.1.0.7")
+	})
 }
 
 func TestAListenerAttachesWithoutProbing(t *testing.T) {
