@@ -38,8 +38,8 @@ const (
 
 	// MasterRxLowerPri runs notify_master_rx_lower_pri but not `notify`.
 	MasterRxLowerPri = "MASTER_RX_LOWER_PRI"
-	// MasterPriority and BackupPriority (notify_priority_changes) go to the
-	// FIFOs alone.
+	// MasterPriority and BackupPriority tell a new effective priority in an
+	// unchanged state; they go to the FIFOs alone, see Hooks.TellPriority.
 	MasterPriority = "MASTER_PRIORITY"
 	BackupPriority = "BACKUP_PRIORITY"
 )
@@ -78,6 +78,9 @@ type Hooks struct {
 	// it is false, a removed object is told as FAULT, and notify_fault is not
 	// run for it (as keepalived 2.2.7 has it).
 	TellDeleted bool
+	// TellPriority is notify_priority_changes; without it MasterPriority and
+	// BackupPriority are not told.
+	TellPriority bool
 }
 
 // own is the script for one state.
@@ -197,6 +200,9 @@ func (n *Notifier) Notify(c Change) {
 	}
 	h := n.hooks[Object{c.Kind, c.Name}]
 	own := h.own(c.State)
+	if (c.State == MasterPriority || c.State == BackupPriority) && !h.TellPriority {
+		return
+	}
 	if c.State == Deleted && !h.TellDeleted {
 		c.State, own = Fault, nil
 	}
