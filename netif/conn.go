@@ -14,6 +14,10 @@ import (
 // the calling thread is away.
 const batchSize = 32
 
+// errLate says that the kernel, or a lock inside it, took too long. The request
+// may still have been carried out.
+var errLate = fmt.Errorf("the kernel did not answer within %v: %w", Timeout, unix.ETIMEDOUT)
+
 // conn is a netlink socket that sends many requests in one system call and
 // matches the acknowledgements. The kernel answers while it handles the send,
 // so that the receive finds its answers waiting.
@@ -60,64 +64,80 @@ func (c *conn) run(reqs []*nl.NetlinkRequest) []error {
 	return errs
 }
 
+// exchange is one batch on its way: which of its requests have no answer yet.
+type exchange struct {
+	first   uint32 // sequence number of the first request
+	errs    []error
+	waiting [batchSize]bool
+	left    int
+}
+
 func (c *conn) runBatch(reqs []*nl.NetlinkRequest, errs []error) {
-	c.wbuf = c.wbuf[:0]
-	first := c.seq + 1
+	x := exchange{first: c.seq + 1, errs: errs}
 	c.seq += uint32(len(reqs))
-	var waiting [batchSize]bool
-	left := 0
+	c.wbuf = c.wbuf[:0]
 	for i, r := range reqs {
 		if r == nil {
 			continue
 		}
-		r.Seq = first + uint32(i)
+		r.Seq = x.first + uint32(i)
 		r.Flags |= unix.NLM_F_ACK
 		c.wbuf = append(c.wbuf, r.Serialize()...)
 		for len(c.wbuf)%unix.NLMSG_ALIGNTO != 0 {
 			c.wbuf = append(c.wbuf, 0)
 		}
-		waiting[i] = true
-		left++
+		x.waiting[i] = true
+		x.left++
 	}
-	if left == 0 {
+	if x.left == 0 {
 		return
-	}
-	fail := func(err error) {
-		for i := range reqs {
-			if waiting[i] {
-				errs[i] = err
-			}
-		}
 	}
 	if err := unix.Sendto(c.fd, c.wbuf, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		fail(fmt.Errorf("sending to the kernel: %w", err))
+		x.fail(fmt.Errorf("sending to the kernel: %w", err))
 		return
 	}
+	c.collect(&x)
+}
+
+// collect reads answers until each request of the batch has one.
+func (c *conn) collect(x *exchange) {
 	deadline := time.Now().Add(Timeout)
-	for left > 0 {
+	for x.left > 0 {
 		n, _, err := unix.Recvfrom(c.fd, c.rbuf, 0)
 		switch {
-		case err == unix.EINTR && time.Now().Before(deadline):
-			continue
-		case err == unix.EAGAIN || err == unix.EINTR:
-			fail(fmt.Errorf("the kernel did not answer within %v: %w", Timeout, unix.ETIMEDOUT))
+		case err == unix.EAGAIN:
+			x.fail(errLate)
 			return
-		case err != nil:
-			fail(fmt.Errorf("reading the kernel's answer: %w", err))
+		case err != nil && err != unix.EINTR:
+			x.fail(fmt.Errorf("reading the kernel's answer: %w", err))
+			return
+		case err == nil:
+			eachMessage(c.rbuf[:n], x.answer)
+		}
+		if x.left > 0 && time.Now().After(deadline) {
+			x.fail(errLate)
 			return
 		}
-		eachMessage(c.rbuf[:n], func(h header, body []byte) {
-			i := int(h.seq - first)
-			if h.typ != unix.NLMSG_ERROR || i < 0 || i >= len(reqs) || !waiting[i] {
-				return // an answer to an exchange that ran into its deadline
-			}
-			waiting[i] = false
-			left--
-			errs[i] = ackError(h, body)
-		})
-		if left > 0 && time.Now().After(deadline) {
-			fail(fmt.Errorf("the kernel did not answer within %v: %w", Timeout, unix.ETIMEDOUT))
-			return
+	}
+}
+
+// answer takes one message. What belongs to an earlier exchange, one that ran
+// into its deadline, is ignored.
+func (x *exchange) answer(h header, body []byte) {
+	i := h.seq - x.first
+	if h.typ != unix.NLMSG_ERROR || i >= uint32(len(x.errs)) || !x.waiting[i] {
+		return
+	}
+	x.waiting[i] = false
+	x.left--
+	x.errs[i] = ackError(h, body)
+}
+
+// fail gives err to each request that has no answer.
+func (x *exchange) fail(err error) {
+	for i := range x.errs {
+		if x.waiting[i] {
+			x.errs[i] = err
 		}
 	}
 }

@@ -140,7 +140,9 @@ func decodeRule(body []byte, f func(Event)) {
 		case unix.FRA_OIFNAME:
 			r.OIF = unix.ByteSliceToString(v)
 		case unix.FRA_PROTOCOL:
-			protocol = v[0]
+			if len(v) > 0 {
+				protocol = v[0]
+			}
 		}
 		if len(v) < 4 {
 			return
