@@ -125,17 +125,24 @@ func (d *delegate) NotifyMerge(nodes []*memberlist.Node) error {
 	return nil
 }
 
-// NotifyConflict tells of one UUID at two addresses: a copied data directory,
-// or a node that came back elsewhere before the old place was given up, which
-// settles itself.
+// NotifyConflict tells of one UUID at two addresses: a node that came back
+// elsewhere before its old place was given up, which settles itself, or a copied
+// data directory. The second address is tried when the first is found dead.
 func (d *delegate) NotifyConflict(existing, other *memberlist.Node) {
+	a, err := readMeta(d.id, other.Name, other.Meta)
+	if err != nil {
+		return
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	level := "node %s is a member at %s and now also speaks from %s: it moved, and is let in when the old address is found dead; if both run, data_dir was copied: remove node.pem on one of them"
-	if existing.Name == d.id.UUID() {
-		level = "this node's own identity %s at %s is also used at %s: data_dir was copied; remove node.pem there and restart it"
+	was, now := addrOf(existing), addrOf(other)
+	text := fmt.Sprintf("node %s is a member at %s and now also speaks from %s: if it moved, it is let in when the old address is found dead; if both run, data_dir was copied: remove node.pem on one of them", a.name, was, now)
+	if a.uuid == d.id.UUID() {
+		text = fmt.Sprintf("this node, at %s, is also known at %s: it moved from there, or data_dir was copied: then remove node.pem on one of them", was, now)
+	} else if mem := d.members[a.uuid]; mem != nil {
+		mem.moved = now
 	}
-	d.warnLocked(fmt.Sprintf(level, existing.Name, addrOf(existing), addrOf(other)))
+	d.warnLocked(text)
 }
 
 func (d *delegate) NotifyJoin(n *memberlist.Node)   { d.update(n, Alive) }
@@ -166,6 +173,9 @@ func (d *delegate) update(n *memberlist.Node, status Status) {
 		}
 	}
 	mem.about, mem.addr, mem.status = a, addr, status
+	if mem.moved == addr {
+		mem.moved = netip.AddrPort{}
+	}
 	d.notifyLocked()
 	if status != Alive {
 		d.kickLocked()

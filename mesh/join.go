@@ -169,6 +169,9 @@ func (m *Mesh) deadAddrs() []netip.AddrPort {
 	for _, mem := range m.members {
 		if mem.status == Dead {
 			out = append(out, mem.addr)
+			if mem.moved.IsValid() {
+				out = append(out, mem.moved)
+			}
 		}
 	}
 	return out

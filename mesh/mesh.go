@@ -77,7 +77,8 @@ func (c *Config) fill() error {
 type member struct {
 	about
 	addr   netip.AddrPort
-	status Status // Alive, Left or Dead; Suspect is worked out when read
+	moved  netip.AddrPort // another address that it spoke from
+	status Status         // Alive, Left or Dead; Suspect is worked out when read
 	since  time.Time
 	acked  time.Time
 	rtt    time.Duration

@@ -37,7 +37,9 @@ func (id *Identity) Announce() []byte {
 	}
 	body := []byte{announceVersion}
 	body = append(body, uuid[:]...)
-	body = append(body, elliptic.MarshalCompressed(elliptic.P256(), id.private.X, id.private.Y)...)
+	point := id.PublicKey().Bytes() // 4 | X | Y
+	body = append(body, 2|point[len(point)-1]&1)
+	body = append(body, point[1:pointSize]...)
 	body = append(body, byte(len(id.name)))
 	body = append(body, id.name...)
 	return append(body, ed25519.Sign(id.announce, id.announced(body))...)
@@ -61,7 +63,11 @@ func (id *Identity) VerifyAnnounce(blob []byte) (uuid, name string, pub *ecdh.Pu
 	if x == nil || int(rest[0]) != len(rest)-1 {
 		return "", "", nil, errors.New("announcement is malformed")
 	}
-	if pub, err = (&ecdsa.PublicKey{Curve: elliptic.P256(), X: x, Y: y}).ECDH(); err != nil {
+	point := make([]byte, 2*pointSize-1)
+	point[0] = 4
+	x.FillBytes(point[1:pointSize])
+	y.FillBytes(point[pointSize:])
+	if pub, err = ecdh.P256().NewPublicKey(point); err != nil {
 		return "", "", nil, fmt.Errorf("announced key: %w", err)
 	}
 	return formatUUID(raw), string(rest[1:]), pub, nil
@@ -112,8 +118,8 @@ func (id *Identity) greet(conn *tls.Conn, client bool) (Peer, error) {
 	if err != nil {
 		return Peer{}, id.refuse(addr, ErrOtherKey, "%s has another cluster key or cluster name than %q (%v): use the same encrypt_key_file and cluster_name on both nodes", addr, id.cluster, err)
 	}
-	x, y := elliptic.Unmarshal(elliptic.P256(), pub.Bytes())
-	if !ecdsa.VerifyASN1(&ecdsa.PublicKey{Curve: elliptic.P256(), X: x, Y: y}, digest(!client), proof) {
+	verifier, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), pub.Bytes())
+	if err != nil || !ecdsa.VerifyASN1(verifier, digest(!client), proof) {
 		return Peer{}, id.refuse(addr, ErrNoIdentity, "%s cannot prove that it is node %q", addr, name)
 	}
 	return Peer{UUID: uuid, Name: name}, id.checkOwn(uuid, fmt.Sprintf("%s (node %q)", addr, name), addr)
