@@ -251,6 +251,10 @@ func (m *Machine) onProbe(e *ProbeResult) {
 	p.usable = p.usable || e.Usable
 	p.vip = p.vip || e.VIP
 	p.neighbour = p.neighbour || e.Neighbour
+	if p.vip && !c.mute.yield {
+		// Somebody does answer for the address: the complaint is void.
+		c.mute.clear()
+	}
 }
 
 func (m *Machine) onAnswer(now vrrp.Instant, e *Answer) {

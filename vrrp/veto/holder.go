@@ -108,13 +108,14 @@ func (m *Machine) onUnheard(now vrrp.Instant, e *Unheard) {
 	}
 }
 
-// weighComplaints shuts when a majority of the fit members, this one not
-// counted, has lately found the address silent.
+// weighComplaints shuts when a majority of the fit members has lately found
+// the address silent. This node is one of them and finds it well, so that of
+// two nodes neither outvotes the other: there the LAN test decides.
 func (m *Machine) weighComplaints(now vrrp.Instant) bool {
 	if m.state != vrrp.Active || m.h.shut {
 		return false
 	}
-	fit, told, by := 0, 0, -1
+	fit, told, by := 1, 0, -1
 	for i := range m.members {
 		p := &m.members[i]
 		if !p.fit {

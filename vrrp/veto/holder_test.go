@@ -1,0 +1,148 @@
+package veto
+
+import (
+	"testing"
+	"time"
+
+	"github.com/keepmesh/keepmesh/vrrp"
+)
+
+// newHolder is lb3 as MASTER since start, with lb1 and lb2 as Backups.
+func newHolder(t *testing.T, change ...func(*Config)) *rig {
+	t.Helper()
+	r := newRig(t, change...)
+	r.now = start
+	r.step(&AdvertSent{})
+	r.step(&Self{State: vrrp.Active, Priority: 100, Source: addr3})
+	r.taken = start
+	r.log = nil
+	return r
+}
+
+func TestToldHolderTestsItsLANAndInsists(t *testing.T) {
+	r := newHolder(t)
+	test := wantOnly[*TestLAN](t, r.step(&Unheard{From: lb1, Nonce: 5}))
+	r.now = r.now.Add(10 * time.Millisecond)
+	got := wantOnly[*SendInsist](t, r.step(&LANTested{Round: test.Round, Outcome: TestPassed}))
+	if got.To != lb1 || got.Nonce != 5 {
+		t.Errorf("insists to %v", got)
+	}
+	// A repetition is answered from the test that has just passed.
+	r.now = r.now.Add(10 * time.Millisecond)
+	wantOnly[*SendInsist](t, r.step(&Unheard{From: lb1, Nonce: 5}))
+}
+
+func TestToldHolderWhoseLANTestFailsShutsAndYields(t *testing.T) {
+	r := newHolder(t)
+	test := wantOnly[*TestLAN](t, r.step(&Unheard{From: lb1, Nonce: 5}))
+	out := r.step(&LANTested{Round: test.Round, Outcome: TestFailed})
+	wantOnly[*Shut](t, out)
+	yield, ok := out[1].(*SendYield)
+	if !ok || yield.To != lb1 || yield.Nonce != 5 {
+		t.Errorf("after Shut: %+v", out[1])
+	}
+	r.wantAlarm("lb3 shut: its address is silent on the LAN (told by lb1)")
+	wantOnly[*SendYield](t, r.step(&Unheard{From: lb2, Nonce: 6}))
+}
+
+func TestToldHolderShutsWhenAMajorityOfFitMembersSaysSo(t *testing.T) {
+	r := newHolder(t)
+	test := wantOnly[*TestLAN](t, r.step(&Unheard{From: lb1, Nonce: 5}))
+	wantOnly[*SendInsist](t, r.step(&LANTested{Round: test.Round, Outcome: TestPassed}))
+	r.now = r.now.Add(interv)
+	out := r.step(&Unheard{From: lb2, Nonce: 6})
+	wantOnly[*Shut](t, out)
+	var to []NodeID
+	for _, a := range out {
+		if y, ok := a.(*SendYield); ok {
+			to = append(to, y.To)
+		}
+	}
+	if len(to) != 2 {
+		t.Errorf("yielded to %v, want both", to)
+	}
+}
+
+func TestAnUnfitMemberIsNotCounted(t *testing.T) {
+	lb4 := NodeID{4}
+	r := newHolder(t, func(c *Config) { c.Members = append(c.Members, lb4) })
+	wantOnly[*TestLAN](t, r.step(&Unheard{From: lb1, Nonce: 5}))
+	if out := r.step(&Unheard{From: lb2, Nonce: 6}); len(out) != 0 {
+		t.Fatalf("two of four fit members: %v", out)
+	}
+	wantOnly[*Shut](t, r.step(&PeerFit{Node: lb4, Fit: false}))
+}
+
+func TestOfTwoNodesTheLANTestDecides(t *testing.T) {
+	r := newHolder(t, func(c *Config) { c.Members = []NodeID{lb1} })
+	test := wantOnly[*TestLAN](t, r.step(&Unheard{From: lb1, Nonce: 5}))
+	wantOnly[*SendInsist](t, r.step(&LANTested{Round: test.Round, Outcome: TestPassed}))
+}
+
+func TestOldComplaintsAreNotCounted(t *testing.T) {
+	r := newHolder(t)
+	test := wantOnly[*TestLAN](t, r.step(&Unheard{From: lb1, Nonce: 5}))
+	r.step(&LANTested{Round: test.Round, Outcome: TestPassed})
+	r.now = r.now.Add(3*interv + 1)
+	wantOnly[*TestLAN](t, r.step(&Unheard{From: lb2, Nonce: 6}))
+}
+
+func TestTestWithoutAResultInsists(t *testing.T) {
+	r := newHolder(t)
+	r.step(&Unheard{From: lb1, Nonce: 5})
+	r.run(r.now.Add(interv))
+	if n := len(all[*SendInsist](r)); n != 1 {
+		t.Errorf("insisted %d times, want once, within the interval that the member waits", n)
+	}
+}
+
+func TestANodeThatDoesNotHoldYields(t *testing.T) {
+	r := newRig(t)
+	wantOnly[*SendYield](t, r.step(&Unheard{From: lb1, Nonce: 5}))
+}
+
+func TestShutHolderReopensWhenItsTestPassesAfterTheHoldOff(t *testing.T) {
+	r := newHolder(t, func(c *Config) { c.HoldOff = 10 * sec })
+	test := wantOnly[*TestLAN](t, r.step(&Unheard{From: lb1, Nonce: 5}))
+	r.step(&LANTested{Round: test.Round, Outcome: TestFailed})
+	r.step(&Self{State: vrrp.Fault, Priority: 100, Source: addr3})
+	heal := r.now.Add(30 * sec)
+	opened := r.untilReopen(heal)
+	if opened < heal || opened > heal.Add(3*sec) {
+		t.Errorf("reopened %v after the LAN healed", opened.Sub(heal))
+	}
+	// Shut again soon: the hold-off doubles.
+	r.step(&Self{State: vrrp.Active, Priority: 100, Source: addr3})
+	again := r.now
+	test = wantOnly[*TestLAN](t, r.step(&Unheard{From: lb1, Nonce: 6}))
+	r.step(&LANTested{Round: test.Round, Outcome: TestFailed})
+	if opened := r.untilReopen(again); opened < again.Add(20*sec) || opened > again.Add(23*sec) {
+		t.Errorf("reopened %v after the second Shut, want twice the hold-off", opened.Sub(again))
+	}
+}
+
+// untilReopen answers LAN tests, failing before heal, until Reopen.
+func (r *rig) untilReopen(heal vrrp.Instant) vrrp.Instant {
+	r.t.Helper()
+	for range 500 {
+		d, ok := r.m.Deadline()
+		if !ok {
+			r.t.Fatal("shut without a deadline")
+		}
+		r.now = max(r.now, d)
+		for _, a := range r.step(&Tick{}) {
+			switch a := a.(type) {
+			case *TestLAN:
+				o := TestPassed
+				if r.now < heal {
+					o = TestFailed
+				}
+				r.step(&LANTested{Round: a.Round, Outcome: o})
+			case *Reopen:
+				return r.now
+			}
+		}
+	}
+	r.t.Fatal("never reopened")
+	return 0
+}
