@@ -52,9 +52,14 @@ func TestResolveKeepsTheNameAProgramWasFoundUnder(t *testing.T) {
 	}
 	mustLink(t, sh, filepath.Join(dir, "mycheck"))
 	t.Setenv("PATH", dir)
-	c := resolved(t, "mycheck -c 'exit 0'")
-	if want := filepath.Join(dir, "mycheck"); c.Args[0] != want || c.Path != sh {
+	want := filepath.Join(dir, "mycheck")
+	c := resolved(t, `mycheck -c 'test "$0" = `+want+`'`)
+	if c.Args[0] != want || c.Path != sh {
 		t.Errorf("runs %s as %s, want %s as %s", c.Path, c.Args[0], sh, want)
+	}
+	// For a program given by -c, the shell's $0 is its argv[0].
+	if r := await(t, newExecutor(t, Options{}).Start(c, nil, 0, nil)); !r.OK() {
+		t.Errorf("argv[0] is not %s: %v", want, r)
 	}
 }
 
