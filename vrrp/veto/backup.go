@@ -150,10 +150,12 @@ func (m *Machine) askAt() vrrp.Instant {
 func (m *Machine) serveBackup(now vrrp.Instant) {
 	c := &m.c
 	if u := &c.mute; u.to >= 0 && u.until != 0 && now >= u.until {
-		v := u.outcome()
+		v, silent := u.outcome(), m.silentSince(u)
 		u.clear()
-		m.takeover(now, v)
-		return
+		if !silent {
+			m.takeover(now, v)
+			return
+		}
 	} else if u.to >= 0 && u.again != 0 && now >= u.again {
 		m.sendUnheard(now)
 	}
@@ -315,21 +317,29 @@ func (m *Machine) onWantHold(now vrrp.Instant, e *WantHold) {
 		return
 	}
 	if u := &c.mute; u.to >= 0 && u.until != 0 {
-		if now < u.until {
+		if u.yield && now < u.until {
 			m.refuse(now, Mute, u.until.Sub(now))
 			return
 		}
-		v := u.outcome()
-		u.clear()
-		m.permit(now, v)
-		return
+		if now >= u.until {
+			v, silent := u.outcome(), m.silentSince(u)
+			u.clear()
+			if !silent {
+				m.permit(now, v)
+				return
+			}
+		}
 	}
 	v := m.weigh(now)
 	if v.TakesOver() {
 		m.permit(now, v)
 		return
 	}
-	m.refuse(now, v, m.a)
+	retry := m.a
+	if u := &c.mute; v == Mute && u.to >= 0 && u.until != 0 {
+		retry = u.until.Sub(now)
+	}
+	m.refuse(now, v, retry)
 }
 
 func (m *Machine) permit(now vrrp.Instant, v Verdict) {
