@@ -6,7 +6,7 @@ import (
 )
 
 // becomeActive takes the group to Active, first the member whose timer fired
-// (RFC 9568 section 6.4.2 (455) to (495)): each sends its advert before it
+// (RFC 9568 section 6.4.2, the timer fires): each sends its advert before it
 // takes its addresses, because the old Active router must let them go before
 // they are announced.
 func (r *Router) becomeActive(now Instant, g *group, first *instance, reason string) {
@@ -45,7 +45,7 @@ func (r *Router) activeAdvert(now Instant, i *instance, ev *Advert, source netip
 		order = source.Compare(i.source)
 	}
 	switch {
-	// (705) Priority zero: send an advert at once and reset the Adver_Timer.
+	// Priority zero: send an advert at once and reset the Adver_Timer.
 	case ev.Priority == 0:
 		if !copied {
 			r.sendAdvert(now, i)
@@ -59,7 +59,7 @@ func (r *Router) activeAdvert(now Instant, i *instance, ev *Advert, source netip
 			r.emit(&i.note)
 		}
 
-	// (725) A greater priority, or the same and a greater address: yield,
+	// A greater priority, or the same and a greater address: yield,
 	// without priority zero. keepalived's higher_prio_send_advert sends one
 	// more advert first.
 	case order > 0:
@@ -73,7 +73,7 @@ func (r *Router) activeAdvert(now Instant, i *instance, ev *Advert, source netip
 		}
 		r.leave(now, i.group, i, Backup, silent, reason)
 
-	// (755) Otherwise assert the Active state.
+	// Otherwise assert the Active state.
 	default:
 		if !copied {
 			r.rejectLower(now, i, ev)
@@ -109,7 +109,7 @@ func (r *Router) sendAdvert(now Instant, i *instance) {
 	i.due = now.Add(i.cfg.AdvertInterval)
 }
 
-// adverTimerExpired is RFC 9568 section 6.4.3 (675). The next advert is due
+// adverTimerExpired is RFC 9568 section 6.4.3, the Adver_Timer fires. The next advert is due
 // one interval after this one was, so that lateness does not add up; after a
 // pause of more than one interval there is nothing to catch up with.
 func (r *Router) adverTimerExpired(now Instant, i *instance) {

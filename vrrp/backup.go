@@ -10,7 +10,7 @@ import (
 // keepalived's preempt_delay and sync groups.
 func (r *Router) backupAdvert(now Instant, i *instance, ev *Advert, source netip.Addr, copied bool) {
 	switch {
-	// (415) Priority zero: set the Active_Down_Timer to Skew_Time. The copy on
+	// Priority zero: set the Active_Down_Timer to Skew_Time. The copy on
 	// the other wire must not set it back.
 	case ev.Priority == 0:
 		i.resigned = true
@@ -18,13 +18,13 @@ func (r *Router) backupAdvert(now Instant, i *instance, ev *Advert, source netip
 			i.due = now.Add(i.skew())
 		}
 
-	// (425) Preempt_Mode false, or a priority not below ours: restart the
+	// Preempt_Mode false, or a priority not below ours: restart the
 	// Active_Down_Timer. A preempt delay that has not passed counts as
 	// Preempt_Mode false.
 	case i.cfg.NoPreempt || ev.Priority >= i.priority || i.delaying(now):
 		r.accept(now, i, ev)
 
-	// (440) Otherwise discard: the timer runs on, and its end preempts.
+	// Otherwise discard: the timer runs on, and its end preempts.
 	default:
 		i.lower = Heard{Source: source, Priority: ev.Priority, Interval: ev.Interval, At: now}
 		if !copied {
@@ -66,7 +66,7 @@ func (r *Router) accept(now Instant, i *instance, ev *Advert) {
 	}
 }
 
-// downTimerExpired is RFC 9568 section 6.4.2 (450): the Active_Down_Timer has
+// downTimerExpired is RFC 9568 section 6.4.2: the Active_Down_Timer has
 // fired. The instance becomes Active with its group, where every other member
 // wants it too, and where the right to hold is given.
 func (r *Router) downTimerExpired(now Instant, i *instance, permitted bool, reason string) {

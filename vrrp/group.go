@@ -182,8 +182,8 @@ func (r *Router) becomeFault(now Instant, g *group, first *instance, reason stri
 	first.reason = reason
 }
 
-// startup is RFC 9568 section 6.4.1. The address owner becomes Active at once
-// (105), everybody else Backup with the full Active_Down_Timer (145), whatever
+// startup is RFC 9568 section 6.4.1. The address owner becomes Active at once,
+// everybody else Backup with the full Active_Down_Timer, whatever
 // `state MASTER` may say. After a fault keepalived sends the owner to Backup
 // as well, so that a condition that comes and goes does not tear the address
 // to and fro; so do we. Members that a reload added to a group which is up
