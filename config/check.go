@@ -2,8 +2,18 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
+	"strings"
 )
+
+// ifaceRef is an interface named somewhere; whether it must exist is known
+// once all is read.
+type ifaceRef struct {
+	name          string
+	pos           Pos
+	path, keyword string
+}
 
 // loadInterfaces asks once which interfaces exist.
 func (d *decoder) loadInterfaces() {
@@ -20,14 +30,50 @@ func (d *decoder) loadInterfaces() {
 	}
 }
 
-// iface checks that an interface named on a line exists; false when the line
-// must be dropped, which dynamic_interfaces prevents.
+// iface records an interface named on a line; false when it cannot be one.
 func (d *decoder) iface(l *stmt, t Token) bool {
-	if d.ifaces == nil || d.ifaces[t.Text] || d.cfg.Global.DynamicInterfaces != DynamicOff {
-		return true
+	if len(t.Text) > 15 || t.Text == "" || strings.Contains(t.Text, "/") {
+		d.failAt(l, t, fmt.Sprintf("%q is not an interface name", printable(t.Text)), "1 to 15 characters without /")
+		return false
 	}
-	d.failAt(l, t, fmt.Sprintf("there is no interface %s", printable(t.Text)), d.ifaceHint(t.Text))
+	if d.ifaces != nil {
+		leave := 0
+		if f := d.top(); f != nil && f.kw.lines != nil {
+			leave = 1
+		}
+		d.ifaceRefs = append(d.ifaceRefs, ifaceRef{t.Text, t.Pos, d.path(leave), l.name()})
+	}
 	return true
+}
+
+func ifName(f field[string]) setter {
+	return func(d *decoder, s *stmt) {
+		if t, ok := d.need(s, 0); ok && d.iface(s, t) {
+			*f(d) = t.Text
+		}
+	}
+}
+
+// checkInterfaces reports what does not exist, unless it may come later.
+func (d *decoder) checkInterfaces() {
+	if d.ifaces == nil || d.cfg.Global.DynamicInterfaces != DynamicOff {
+		return
+	}
+	made := map[string]bool{}
+	for _, i := range d.cfg.Instances {
+		if i.VMAC != nil {
+			made[i.VMAC.Name] = true
+		}
+		if i.IPVlan != nil {
+			made[i.IPVlan.Name] = true
+		}
+	}
+	for _, r := range d.ifaceRefs {
+		if !d.ifaces[r.name] && !made[r.name] {
+			d.out(Problem{Pos: r.pos, Severity: Error, Code: General, Path: r.path, Keyword: r.keyword,
+				Message: fmt.Sprintf("there is no interface %s", printable(r.name)), Hint: d.ifaceHint(r.name)})
+		}
+	}
 }
 
 func (d *decoder) ifaceHint(name string) string {
@@ -42,7 +88,7 @@ func (d *decoder) ifaceHint(name string) string {
 	if len(have) > 8 {
 		have = append(have[:8], "...")
 	}
-	return fmt.Sprintf("this host has %v; or set dynamic_interfaces", have)
+	return "this host has " + strings.Join(have, ", ") + "; dynamic_interfaces accepts later ones"
 }
 
 // user checks that a user and a group exist.
@@ -57,4 +103,117 @@ func (d *decoder) user(s *stmt, t Token, group string) bool {
 	return true
 }
 
-func (d *decoder) check() {}
+// check looks at the whole configuration once everything is read. It also
+// resets what keepalived resets, so that the model is what will run.
+func (d *decoder) check() {
+	d.checkInterfaces()
+	for _, i := range d.cfg.Instances {
+		d.checkInstance(i)
+	}
+	d.checkVRIDs()
+	d.checkAddresses()
+	d.checkGroups()
+	for _, g := range d.cfg.TrackGroups {
+		d.checkTrackGroup(g)
+	}
+	d.checkServerGroups()
+	d.checkScripts()
+}
+
+// object reports on a named block; the place is the keyword's, or the block's
+// own when the keyword is absent.
+func (d *decoder) object(b *Block, path, keyword string, sev Severity, code Code, message, hint string) {
+	pos, _ := b.At(keyword)
+	d.out(Problem{Pos: pos, Severity: sev, Code: code, Path: path, Keyword: keyword, Message: message, Hint: hint})
+}
+
+func (d *decoder) checkVRIDs() {
+	type key struct {
+		iface string
+		vrid  int
+		fam   Family
+	}
+	first := map[key]*Instance{}
+	for _, i := range d.cfg.Instances {
+		if i.VRID == 0 || i.Interface == "" {
+			continue
+		}
+		k := key{i.Interface, i.VRID, i.Family}
+		if o := first[k]; o != nil {
+			at, _ := o.At("virtual_router_id")
+			d.object(&i.Block, i.path(), "virtual_router_id", Error, General,
+				fmt.Sprintf("%d is already used on %s by vrrp_instance %s", i.VRID, i.Interface, o.Name), "must be unique per interface and family; the other is at "+at.String())
+			continue
+		}
+		first[k] = i
+	}
+}
+
+// checkAddresses finds an address that two instances would hold.
+func (d *decoder) checkAddresses() {
+	type owner struct {
+		inst *Instance
+		pos  Pos
+	}
+	type key struct {
+		addr netip.Addr
+		dev  string
+	}
+	seen := map[key]owner{}
+	for _, i := range d.cfg.Instances {
+		for _, list := range [][]Address{i.VIPs, i.VIPsExcluded} {
+			for _, a := range list {
+				k := key{a.Prefix.Addr(), a.Dev}
+				if k.dev == "" {
+					k.dev = i.Interface
+				}
+				if o, dup := seen[k]; dup && o.inst != i {
+					d.out(Problem{Pos: a.Pos, Severity: Warning, Path: i.path(), Keyword: "virtual_ipaddress",
+						Message: fmt.Sprintf("%s is also an address of vrrp_instance %s", k.addr, o.inst.Name), Hint: "the instances would take it from each other; the other is at " + o.pos.String()})
+					continue
+				}
+				seen[k] = owner{i, a.Pos}
+			}
+		}
+	}
+}
+
+func (d *decoder) checkTrackGroup(g *TrackGroup) {
+	for _, m := range g.Members {
+		if d.instance(m.Name) == nil {
+			d.out(Problem{Pos: m.Pos, Severity: Error, Code: General, Path: "track_group " + g.Name, Keyword: "group",
+				Message: fmt.Sprintf("there is no vrrp_instance %s", printable(m.Name)), Hint: d.suggestInstance(m.Name)})
+		}
+	}
+}
+
+func (d *decoder) instance(name string) *Instance {
+	if d.byName == nil {
+		d.byName = make(map[string]*Instance, len(d.cfg.Instances))
+		for _, i := range d.cfg.Instances {
+			d.byName[i.Name] = i
+		}
+	}
+	return d.byName[name]
+}
+
+func (d *decoder) suggestInstance(name string) string {
+	have := map[string]bool{}
+	for _, i := range d.cfg.Instances {
+		have[i.Name] = true
+	}
+	return nearest(name, have)
+}
+
+func (d *decoder) checkServerGroups() {
+	have := map[string]bool{}
+	for _, g := range d.cfg.VirtualServerGroups {
+		have[g.Name] = true
+	}
+	for _, v := range d.cfg.VirtualServers {
+		if v.Group != "" && !have[v.Group] {
+			d.out(Problem{Pos: v.Pos, Severity: Error, Path: "virtual_server " + v.name, Keyword: "group",
+				Message: fmt.Sprintf("there is no virtual_server_group %s", printable(v.Group)), Hint: nearest(v.Group, have)})
+		}
+	}
+}

@@ -18,31 +18,37 @@ type decoder struct {
 	out   func(Problem)
 	now   int // statements so far
 
-	opened    *Block // set by a block's opening: where its keywords are recorded
-	skip      bool   // set by a block's opening: pass over it
-	stopped   bool   // keepalived would have exited
-	unclosed  bool
-	lineCount int             // lines of the plain block that is open
-	ifaces    map[string]bool // nil: not checked
-	hostOuter Connection      // the checker's own connection while a host block is open
+	opened   *Block // set by a block's opening: where its keywords are recorded
+	skip     bool   // set by a block's opening: pass over it
+	stopped  bool   // keepalived would have exited
+	unclosed bool   // a missing brace was reported
+	closed   Pos    // of the last closing brace, for what is found at a block's end
+
+	// The objects that are open.
+	inst      *Instance
+	group     *SyncGroup
+	scr       *Script
+	tf        *TrackFile
+	proc      *TrackProcess
+	bfd       *BFD
+	garp      *GARPGroup
+	tg        *TrackGroup
+	vsg       *VirtualServerGroup
+	vs        *VirtualServer
+	rs        *RealServer
+	chk       *Checker
+	hostOuter Connection // the checker's own connection while a host block is open
+	url       *URL
+	mesh      *Mesh
+	lineCount int // lines of the plain block that is open
+
+	// What the checks at the end need.
+	names     map[string]Pos  // "kind name" to the first definition
 	rules     map[Family]int  // rules that were given a preference
-
-	inst  *Instance
-	group *SyncGroup
-	scr   *Script
-	tf    *TrackFile
-	proc  *TrackProcess
-	bfd   *BFD
-	garp  *GARPGroup
-	tg    *TrackGroup
-	vsg   *VirtualServerGroup
-	vs    *VirtualServer
-	rs    *RealServer
-	chk   *Checker
-	url   *URL
-	mesh  *Mesh
-
-	names map[string]Pos // "kind name" to the first definition
+	ifaces    map[string]bool // nil: not checked
+	ifaceRefs []ifaceRef
+	scripts   []scriptUse
+	byName    map[string]*Instance
 }
 
 func (d *decoder) top() *frame {
@@ -65,6 +71,8 @@ func (d *decoder) problemAt(pos Pos, sev Severity, code Code, keyword, message, 
 	leave := 0
 	if f := d.top(); f != nil && f.pos == pos {
 		leave = 1 // the statement that opens the block is itself in question
+	} else if f != nil && f.kw.lines != nil && f.kw.Name == keyword {
+		leave = 1 // a line of a list is filed under the list
 	}
 	d.out(Problem{Pos: pos, Severity: sev, Code: code, Path: d.path(leave), Keyword: keyword, Message: message, Hint: hint})
 }
@@ -109,13 +117,22 @@ func (d *decoder) noteSupport(s *stmt) {
 	switch k := s.kw; {
 	case k.Support == Refused:
 		d.problemAt(s.key.Pos, Error, OursOnly, k.Name, "is not supported", "remove it")
-	case k.Support == Accepted && (k.Since == "" || k.block()):
-		d.problemAt(s.key.Pos, Note, OursOnly, k.Name, "accepted, no effect yet", sinceHint(k))
+	case k.Support == Accepted && d.quiet():
 	case k.Support == Accepted:
 		d.problemAt(s.key.Pos, Note, OursOnly, k.Name, "accepted, no effect yet", sinceHint(k))
 	case k.Since != "":
 		d.problemAt(s.key.Pos, Note, OursOnly, k.Name, sinceHint(k), "")
 	}
+}
+
+// quiet says that an enclosing block was already reported as without effect.
+func (d *decoder) quiet() bool {
+	for _, f := range d.stack {
+		if f.kw.Support == Accepted {
+			return true
+		}
+	}
+	return false
 }
 
 func sinceHint(k *Keyword) string {
@@ -425,14 +442,18 @@ func (d *decoder) scriptArg(s *stmt) (*ScriptSpec, bool) {
 
 func script(f field[*ScriptSpec]) setter {
 	return func(d *decoder, s *stmt) {
-		if sp, ok := d.scriptArg(s); ok {
-			*f(d) = sp
+		sp, ok := d.scriptArg(s)
+		if !ok {
+			return
 		}
+		if first := *f(d); first != nil {
+			d.fail(s, "is given twice, this one is ignored", "first at "+first.Pos.String())
+			return
+		}
+		*f(d) = sp
+		d.scripts = append(d.scripts, scriptUse{spec: sp, keyword: s.kw.Name, path: d.path(0)})
 	}
 }
-
-// nothing accepts a keyword without a typed value; its place is recorded.
-func nothing(*decoder, *stmt) {}
 
 // define records a name of a kind; false when it was defined before.
 func (d *decoder) define(kind string, t Token) (first Pos, ok bool) {

@@ -223,7 +223,7 @@ var addressWords = map[string]bool{
 func nearest(word string, words map[string]bool) string {
 	best, bestD := "", max(1, min(len(word)/3, 3))+1
 	for w := range words {
-		if n := editDistance(word, w, bestD); n < bestD || n == bestD && best != "" && w < best {
+		if n := editDistance(word, w, bestD+1); n < bestD || n == bestD && best != "" && w < best {
 			best, bestD = w, n
 		}
 	}

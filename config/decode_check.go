@@ -31,7 +31,7 @@ func endChecker(d *decoder) {
 	c := d.chk
 	d.chk = nil
 	missing := func(keyword, hint string) {
-		d.problemAt(c.Pos, Error, General, keyword, "is missing, the "+string(c.Kind)+" is removed", hint)
+		d.problemAt(d.closed, Error, General, keyword, "is missing, the "+string(c.Kind)+" is removed", hint)
 	}
 	switch c.Kind {
 	case CheckHTTP, CheckSSL:
@@ -59,6 +59,9 @@ func endChecker(d *decoder) {
 			d.problemAt(c.Pos, Error, General, "min_reply_length", fmt.Sprintf("%d is above max_reply_length %d", c.UDP.Min, c.UDP.Max), "")
 		}
 	case CheckTCP, CheckSMTP, CheckDNS, CheckPing:
+	}
+	if c.Misc != nil {
+		d.scripts = append(d.scripts, scriptUse{spec: &c.Misc.Script, keyword: "misc_path", path: d.path(0)})
 	}
 	d.rs.Checkers = append(d.rs.Checkers, c)
 }

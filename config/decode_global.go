@@ -32,8 +32,7 @@ func emailLine(d *decoder, l *stmt) {
 
 func endEmails(d *decoder) {
 	if d.lineCount == 0 {
-		f := d.top()
-		d.problemAt(f.pos, Warning, General, "notification_email", "the block is empty", "no mail will be sent")
+		d.problemAt(d.closed, Warning, General, "notification_email", "the block is empty", "no mail will be sent")
 	}
 }
 

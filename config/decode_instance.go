@@ -230,9 +230,7 @@ func notifyDeleted(d *decoder, s *stmt) {
 		d.inst.Notify.DeletedBare = true
 		return
 	}
-	if sp, ok := d.scriptArg(s); ok {
-		d.inst.Notify.Deleted = sp
-	}
+	script(in(func(i *Instance) **ScriptSpec { return &i.Notify.Deleted }))(d, s)
 }
 
 func smtpAlert(f field[bool]) setter { return boolean(f) }

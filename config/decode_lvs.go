@@ -11,7 +11,7 @@ import (
 )
 
 func beginServer(d *decoder, s *stmt) {
-	v := &VirtualServer{Block: Block{Pos: s.key.Pos}, Quorum: 1, Weight: 1, Scheduler: "wlc"}
+	v := &VirtualServer{Block: Block{Pos: s.key.Pos}, Quorum: 1, Weight: 1}
 	d.vs = v
 	t, ok := d.need(s, 0)
 	if !ok {
@@ -91,16 +91,7 @@ func endServer(d *decoder) {
 		d.problemAt(v.Pos, Warning, General, "lvs_method", "is not given, NAT is used", "lvs_method NAT, DR or TUN")
 		v.Forward.Method = "NAT"
 	}
-	if !fwmark && v.Group == "" && v.Port == 0 && v.Persistence == 0 {
-		d.problemAt(v.Pos, Error, General, "virtual_server", "port 0 needs persistence", "give a port, or persistence_timeout")
-	}
-	if v.Hysteresis >= v.Quorum && v.Hysteresis > 0 {
-		d.problemAt(v.Pos, Error, General, "hysteresis", fmt.Sprintf("%d is not below quorum %d", v.Hysteresis, v.Quorum), "")
-		v.Hysteresis = max(0, v.Quorum-1)
-	}
-	if len(v.RealServers) == 0 {
-		d.problemAt(v.Pos, Error, OursOnly, "virtual_server", "has no real_server", "add one, or remove the block")
-	}
+	d.checkServer(v)
 }
 
 func ipFamily(d *decoder, s *stmt) {

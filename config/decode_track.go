@@ -31,6 +31,9 @@ func trackLine(kind trackKind) setter {
 			owner = &d.inst.Tracking
 		}
 		list := kind.list(owner)
+		if kind.word == "interface" && !d.iface(l, l.key) {
+			return
+		}
 		t := Track{Name: l.key.Text, Pos: l.key.Pos}
 		for _, o := range *list {
 			if o.Name == t.Name {
@@ -121,7 +124,7 @@ func endScript(d *decoder) {
 	}
 	if len(s.Spec.Args) == 0 {
 		if !s.Has("script") {
-			d.problemAt(s.Pos, Error, General, "script", "is missing, the vrrp_script is removed", `script "COMMAND"`)
+			d.problemAt(d.closed, Error, General, "script", "is missing, the vrrp_script is removed", `script "COMMAND"`)
 		}
 		return
 	}
@@ -185,7 +188,7 @@ func endProcess(d *decoder) {
 	}
 	if len(p.Process) == 0 {
 		if !p.Has("process") {
-			d.problemAt(p.Pos, Error, General, "process", "is missing, the vrrp_track_process is removed", "process PATH")
+			d.problemAt(d.closed, Error, General, "process", "is missing, the vrrp_track_process is removed", "process PATH")
 		}
 		return
 	}
@@ -238,7 +241,7 @@ func endTrackFile(d *decoder) {
 		return
 	}
 	if f.Path == "" {
-		d.problemAt(f.Pos, Error, General, "file", "is missing, the track_file is removed", "file PATH")
+		d.problemAt(d.closed, Error, General, "file", "is missing, the track_file is removed", "file PATH")
 		return
 	}
 	if first, ok := d.define("track_file", Token{Text: f.Name, Pos: f.Pos}); !ok {
@@ -280,7 +283,7 @@ func endBFD(d *decoder) {
 	}
 	switch {
 	case !b.Neighbor.IsValid():
-		d.problemAt(b.Pos, Error, General, "neighbor_ip", "is missing, the bfd_instance is removed", "neighbor_ip ADDRESS")
+		d.problemAt(d.closed, Error, General, "neighbor_ip", "is missing, the bfd_instance is removed", "neighbor_ip ADDRESS")
 		return
 	case b.Source.IsValid() && b.Source.Is4() != b.Neighbor.Is4():
 		d.problemAt(b.Pos, Error, General, "source_ip", "is not of neighbor_ip's family, the bfd_instance is removed", "")

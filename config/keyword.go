@@ -81,7 +81,7 @@ func Keywords() []Keyword { return slices.Clone(theTable().rows) }
 func (t *keywordTable) suggest(section, word string) string {
 	best, bestD := "", max(1, min(len(word)/3, 3))+1
 	for name := range t.section[section] {
-		d := editDistance(strings.ToLower(word), strings.ToLower(name), bestD)
+		d := editDistance(strings.ToLower(word), strings.ToLower(name), bestD+1)
 		if d < bestD || d == bestD && best != "" && name < best {
 			best, bestD = name, d
 		}

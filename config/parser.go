@@ -1,9 +1,6 @@
 package config
 
-import (
-	"fmt"
-	"strings"
-)
+import "strings"
 
 // stmt is a statement: a keyword with its words. For a line of a plain block,
 // key is the line's first word and kw is the block's.
@@ -81,6 +78,7 @@ func (p *parser) body(section string, brace Pos) {
 			p.d.problemAt(pc.pos, Error, General, "{", "does not follow a block keyword", "skipped with its block")
 			p.skipBlock(pc.pos)
 		case pieceClose:
+			p.d.closed = pc.pos
 			return
 		case pieceWords:
 			p.statement(section, pc)
@@ -94,14 +92,11 @@ func (p *parser) unclosed(brace Pos) {
 		return
 	}
 	p.d.unclosed = true
-	f := p.d.top()
-	at := brace
-	hint := "opened at " + brace.String()
-	if f != nil {
-		at = f.pos
+	p.d.closed = p.r.last
+	hint := "a block was opened at " + brace.String()
+	if f := p.d.top(); f != nil {
 		hint = f.title + " was opened at " + brace.String()
 	}
-	_ = at
 	p.d.problemAt(p.r.last, Error, General, "", "} is missing at the end of the file", hint)
 }
 
@@ -143,7 +138,7 @@ func (p *parser) statement(section string, pc piece) {
 	}
 	s.kw = kw
 	if d.now++; kw.Ours && !s.ours && !p.mesh {
-		d.problemAt(s.key.Pos, Note, General, kw.Name, "is a keyword of keepmesh alone", "write #keepmesh: "+s.raw+" where keepalived reads the file too")
+		d.problemAt(s.key.Pos, Note, OursOnly, kw.Name, "is a keyword of keepmesh alone", "write #keepmesh: "+s.raw+" where keepalived reads the file too")
 	}
 	if f := d.top(); f != nil && f.block != nil && !f.block.Has(kw.Name) {
 		f.block.Seen = append(f.block.Seen, Seen{kw.Name, s.key.Pos})
@@ -228,6 +223,7 @@ func (p *parser) plainLines(s *stmt, brace Pos) {
 			p.d.problemAt(pc.pos, Error, General, s.kw.Name, "{ inside a list", "skipped with its block")
 			p.skipBlock(pc.pos)
 		case pieceClose:
+			p.d.closed = pc.pos
 			return
 		case pieceWords:
 			if pc.ours {
@@ -259,7 +255,7 @@ func (p *parser) unknown(section string, s *stmt) {
 	if len(s.key.Text) > 64 {
 		s.key.Text = s.key.Text[:64] + "..."
 	}
-	p.d.problemAt(s.key.Pos, sev, code, fmt.Sprintf("%s", printable(s.key.Text)), message, hint)
+	p.d.problemAt(s.key.Pos, sev, code, printable(s.key.Text), message, hint)
 	p.skipIfBlock()
 }
 

@@ -19,7 +19,7 @@ func instanceKeywords() []Keyword {
 		{Section: "vrrp_instance", Name: "old_unicast_checksum", Tier: C, Args: "[never]", set: oldChecksum},
 		{Section: "vrrp_instance", Name: "native_ipv6", Tier: C, set: flag(in(func(i *Instance) *bool { return &i.NativeIPv6 }))},
 		{Section: "vrrp_instance", Name: "state", Tier: A, Support: Works, Args: "MASTER|BACKUP", set: state},
-		{Section: "vrrp_instance", Name: "interface", Tier: A, Support: Works, Args: "IFNAME", set: str(in(func(i *Instance) *string { return &i.Interface }))},
+		{Section: "vrrp_instance", Name: "interface", Tier: A, Support: Works, Args: "IFNAME", set: ifName(in(func(i *Instance) *string { return &i.Interface }))},
 		{Section: "vrrp_instance", Name: "vrf", Tier: C, Args: "IFNAME", set: str(in(func(i *Instance) *string { return &i.VRF }))},
 		{Section: "vrrp_instance", Name: "dont_track_primary", Tier: B, Support: Works, set: flag(in(func(i *Instance) *bool { return &i.DontTrackPrimary }))},
 		{Section: "vrrp_instance", Name: "track_interface", Tier: A, Support: Works, Args: "{ lines }", lines: trackLine(trackInterface)},

@@ -1,0 +1,69 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// checkServer looks at a virtual server once its block is closed.
+func (d *decoder) checkServer(v *VirtualServer) {
+	say := func(keyword string, sev Severity, message, hint string) {
+		pos, _ := v.At(keyword)
+		d.out(Problem{Pos: pos, Severity: sev, Code: General, Path: "virtual_server " + v.name, Keyword: keyword, Message: message, Hint: hint})
+	}
+	d.checkRealServers(v)
+	if len(v.RealServers) == 0 && v.SorryServer == nil {
+		say("real_server", Error, "there is none, the virtual_server is ignored", "real_server ADDRESS PORT { ... }")
+		return
+	}
+	if v.Addr.IsValid() && v.Port == 0 && v.Persistence == 0 {
+		say("virtual_server", Warning, "port 0 needs persistence, which is switched on", "give a port, or persistence_timeout")
+		v.Persistence = 360 * time.Second
+	}
+	if v.Scheduler == "" {
+		say("lvs_sched", Warning, "is not given, wlc is used", "lvs_sched SCHEDULER")
+		v.Scheduler = "wlc"
+	}
+	total := 0
+	for _, r := range v.RealServers {
+		total += r.Weight
+	}
+	if v.Quorum > total && len(v.RealServers) > 0 {
+		say("quorum", Warning, fmt.Sprintf("%d is above the total weight %d, which is used", v.Quorum, total), "")
+		v.Quorum = max(1, total)
+	}
+	if v.Hysteresis >= v.Quorum && v.Hysteresis > 0 {
+		say("hysteresis", Warning, fmt.Sprintf("%d is not below quorum %d", v.Hysteresis, v.Quorum), "it is lowered")
+		v.Hysteresis = v.Quorum - 1
+	}
+}
+
+// checkRealServers drops duplicates and what is of the wrong family, in one
+// pass however many there are.
+func (d *decoder) checkRealServers(v *VirtualServer) {
+	path := "virtual_server " + v.name
+	seen := make(map[Endpoint]Pos, len(v.RealServers))
+	v.RealServers = slices.DeleteFunc(v.RealServers, func(r *RealServer) bool {
+		say := func(sev Severity, message, hint string) bool {
+			d.out(Problem{Pos: r.Pos, Severity: sev, Code: General, Path: path, Keyword: "real_server", Message: message, Hint: hint})
+			return true
+		}
+		forward := v.Forward
+		if r.Forward != nil {
+			forward = *r.Forward
+		}
+		if v.Family != FamilyUnset && familyOf(r.Addr) != v.Family && forward.Method != "TUN" {
+			return say(Error, fmt.Sprintf("%s is not of the virtual server's family, it is ignored", r.Addr), "only tunnels cross families")
+		}
+		if first, dup := seen[r.Endpoint]; dup {
+			return say(Error, fmt.Sprintf("%s port %d is given twice, this one is ignored", r.Addr, r.Port), "first at "+first.String())
+		}
+		seen[r.Endpoint] = r.Pos
+		if forward.Method != "NAT" && v.Port != 0 && r.Port != v.Port {
+			say(Warning, fmt.Sprintf("port %d is not the service's %d, which is used", r.Port, v.Port), forward.Method+" cannot change the port")
+			r.Port = v.Port
+		}
+		return false
+	})
+}
