@@ -7,9 +7,11 @@ package vrrp
 //   - on becoming Active: SendAdvert, Hold, Announce, StateChanged, for each
 //     member of the group in turn (all SendAdvert of one Step may be sent in
 //     one batch before the first Hold);
-//   - on leaving Active: Release before any StateChanged; SendAdvert with
-//     priority 0 stands before Release where the protocol asks for one
-//     (stop, removal, own fault), and is absent on Active -> Backup;
+//   - on leaving Active: every SendAdvert with priority 0 of the group, then
+//     every Release, then every StateChanged. Stop, removal, Revoke and
+//     AddressLost send one for each member; a fault sends two for the member
+//     at fault and one for the others (keepalived 2.2.7 on the wire); yielding
+//     to another router sends none;
 //   - StateChanged of the members before that of their group.
 //
 // The slice and what its elements point to are valid until the next call.
@@ -39,7 +41,10 @@ type Announce struct {
 }
 
 // WantHold asks for the right to hold: the Active_Down_Timer of the instance
-// has expired, and its group would follow. It is answered by Permit or Refuse.
+// has expired, and its group would follow. It is answered by Permit or Refuse;
+// without an answer it is repeated after Skew_Time. An advert that keeps any
+// member in Backup takes the question back: a Permit that comes later opens
+// nothing.
 type WantHold struct {
 	Instance InstanceID
 	Group    GroupID // NoGroup for a lone instance

@@ -12,7 +12,26 @@
 //	                                 Deadline()
 //
 // Deadline publishes the one instant at which the Router next wants a Tick.
-// There are no timers to cancel and no generations to compare.
+// There are no timers to cancel and no generations to compare. It may be early
+// by one turn, never late: see [Router.Deadline].
+//
+// The configuration changes in two steps: Prepare checks and gives out
+// identities, Commit puts it into force. In the steady state, an advert heard in
+// Backup and a Tick that sends adverts in Active, Step does not allocate.
+//
+// # Two wires
+//
+// The same advert may come in on the LAN and on the second wire. It is processed
+// as one from the LAN either way. A copy that follows on the other wire within
+// half an interval is not answered again, and does not start Skew_Time again.
+//
+// # Sync groups
+//
+// A lone instance is a group of its own inside, so that there is one path for
+// every transition. A group is never torn: its members are Active together,
+// Backup together, in Fault together. Only a reload can join members in
+// different states: a newcomer to an Active group runs its own timer in Backup,
+// then follows; an advert that keeps it in Backup takes the whole group there.
 //
 // # Words
 //

@@ -30,7 +30,10 @@ type Advert struct {
 // TrackerState is what is known of a tracked condition.
 type TrackerState uint8
 
-// Unknown holds an instance in Initialize: a script that has not run yet.
+// Unknown is a condition that nobody has reported yet, such as a script that has
+// not run. Where the tracker has weight 0 it holds an instance in Initialize or
+// Fault, but takes nobody out of Backup or Active; a weighted one adds nothing
+// and holds nobody (keepalived).
 const (
 	Unknown TrackerState = iota
 	Down
@@ -46,7 +49,9 @@ type TrackerChanged struct {
 	Cause string // for people: "exit 1, 2 of 2"
 }
 
-// SourceChanged gives an instance the address that it sends from.
+// SourceChanged gives an instance the address that it sends from. An invalid
+// Source says that there is none: the instance goes to Fault. Until the first
+// one an instance without a configured Source waits in Initialize.
 type SourceChanged struct {
 	Instance InstanceID
 	Source   netip.Addr
@@ -54,7 +59,9 @@ type SourceChanged struct {
 
 // Permit answers WantHold: the instance, and with it its group, may hold its
 // addresses. Until zero is for ever; otherwise the right ends there unless
-// another Permit extends it, and the Router then acts as on Revoke.
+// another Permit extends it, and the Router then acts as on Revoke. A Permit
+// whose Until has passed, and one that nobody waits for, change nothing. It may
+// name any member of the group.
 type Permit struct {
 	Instance InstanceID
 	Epoch    uint64
@@ -62,7 +69,8 @@ type Permit struct {
 }
 
 // Refuse answers WantHold: the instance stays Backup and starts its
-// Active_Down_Timer with Retry.
+// Active_Down_Timer with Retry, or with the Active_Down_Interval where Retry is
+// not positive. The Verdict is shown until an advert is accepted.
 type Refuse struct {
 	Instance InstanceID
 	Verdict  string
@@ -70,29 +78,34 @@ type Refuse struct {
 }
 
 // Revoke takes the right to hold away: an Active instance, with its group,
-// shuts and goes to Backup.
+// resigns with priority 0, lets its addresses go and enters Backup with the full
+// Active_Down_Timer. In Backup it takes a question back that is out.
 type Revoke struct {
 	Instance InstanceID
 	Reason   string
 }
 
 // Takeover makes a Backup instance act as if its Active_Down_Timer had expired
-// and Permit had been given: the veto found that the holder cannot serve.
+// and Permit had been given: the veto found that the holder cannot serve. In a
+// sync group the members must still all want to be Active: give each its own
+// Takeover.
 type Takeover struct {
 	Instance InstanceID
 	Reason   string
 }
 
 // AddressLost says that an address, route or rule of an Active instance was
-// deleted by somebody else, and goes unrepaired: the instance goes to Backup
-// (keepalived's behaviour).
+// deleted by somebody else, and goes unrepaired: the instance, with its group,
+// resigns and enters Backup with Skew_Time as its timer, so that it comes back
+// unless another router is there (keepalived's behaviour).
 type AddressLost struct {
 	Instance InstanceID
 	What     string
 }
 
 // HoldFailed answers Hold: the kernel refused the addresses; the instance
-// goes to Fault until Retry passes.
+// goes to Fault until Retry passes (its Active_Down_Interval where Retry is not
+// positive).
 type HoldFailed struct {
 	Instance InstanceID
 	Reason   string

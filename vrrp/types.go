@@ -99,7 +99,7 @@ type InstanceConfig struct {
 
 	Version        uint8 // 2 or 3
 	Priority       uint8 // configured priority; Owner never changes
-	WantActive     bool  // `state MASTER`
+	WantActive     bool  // `state MASTER`; it decides nothing here, the start is the same
 	AdvertInterval time.Duration
 	// DownTimerAdverts is the number of silent intervals before the Active
 	// router is taken for dead (3 in RFC 9568 section 6.1).
@@ -152,7 +152,11 @@ type GroupConfig struct {
 	Name    string
 	Members []string // instance names
 	// TrackWeights keeps weighted trackers on the members
-	// (sync_group_tracking_weight).
+	// (sync_group_tracking_weight). Without it, and with an address owner among
+	// them, the Router drops weighted trackers of the members, except that a
+	// Value tracker of weight 1 or -1 gets weight 0. keepalived gives interfaces
+	// weight 0 as well: what a tracker is the Router does not know, so whoever
+	// builds the configuration has to do that.
 	TrackWeights bool
 	Trackers     []Track
 }
