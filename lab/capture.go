@@ -9,22 +9,24 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"golang.org/x/net/bpf"
 )
 
 // CaptureVRRP is the filter for all VRRP traffic, in tcpdump's language.
 const CaptureVRRP = "proto 112 or proto 51 or ip6 proto 112"
 
-// Capture is a running tcpdump of what enters the switches.
+// Capture is a running record of what enters the switches.
 type Capture struct {
-	lab  *Lab
-	proc *Proc
-	file string
+	lab     *Lab
+	sniffer *Sniffer
+	file    *os.File
+	name    string
+	from    []port // of each frame in the file
+	err     error
 }
 
 // Packets are the frames of a capture, judged by tshark.
@@ -50,54 +52,74 @@ type Packet struct {
 	Interval time.Duration // between adverts
 	Checksum int           // of VRRP, by tshark: 1 good, 0 bad, 2 unverified, -1 none
 	Expert   []string      // tshark's warnings and errors
-	Raw      []byte        // from the network layer's header on
+	Raw      []byte        // the Ethernet frame
 }
 
 // Capture records what enters the switches and matches the filter, which is
-// in tcpdump's language. It is running when this returns.
+// in tcpdump's language; "" is everything. It is running when this returns.
+//
+// tcpdump compiles the filter, but the lab's own sniffer records: tcpdump
+// gives up root, which fails in a user namespace, and a sniffer knows the
+// port of entry without putting cooked headers into the file.
 func (l *Lab) Capture(ctx context.Context, filter string) (*Capture, error) {
+	program, err := compileFilter(ctx, filter)
+	if err != nil {
+		return nil, fmt.Errorf("capture: %w", err)
+	}
 	out, err := os.CreateTemp(l.dir, "capture.*.pcap")
 	if err != nil {
 		return nil, fmt.Errorf("capture: %w", err)
 	}
-	defer out.Close()
-	c := &Capture{lab: l, file: out.Name()}
-	// Only the incoming side of each port: a forwarded frame counts once, and
-	// the cooked header says which port it came in by. tcpdump would
-	// otherwise drop to a user that a user namespace does not have.
-	c.proc, err = l.sw.Start(Cmd{
-		Argv: []string{
-			"tcpdump", "-i", "any", "-y", "LINUX_SLL2", "-Q", "in", "-Z", "root", "-n", "-U", "-s", "0",
-			"--immediate-mode", "--time-stamp-precision=nano", "-w", "-", filter,
-		},
-		Stdout: out,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("capture: %w", err)
+	c := &Capture{lab: l, file: out, name: out.Name()}
+	if _, err = out.Write(pcapHeader()); err == nil {
+		c.sniffer, err = l.sniff(ctx, program, c.record)
 	}
-	if _, err := c.proc.WaitOutput(ctx, regexp.MustCompile(`listening on`)); err != nil {
+	if err != nil {
+		out.Close()
 		return nil, fmt.Errorf("capture: %w", err)
 	}
 	return c, nil
 }
 
-var droppedByKernel = regexp.MustCompile(`(\d+) packets? dropped by kernel`)
+// compileFilter has tcpdump make a socket filter of an expression.
+func compileFilter(ctx context.Context, filter string) ([]bpf.RawInstruction, error) {
+	out, err := output(ctx, "tcpdump", "-y", "EN10MB", "-ddd", filter)
+	if err != nil {
+		return nil, fmt.Errorf("compiling the filter %q: %w", filter, err)
+	}
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	var program []bpf.RawInstruction
+	for _, line := range lines[1:] { // the first is their number
+		var i bpf.RawInstruction
+		if _, err := fmt.Sscan(line, &i.Op, &i.Jt, &i.Jf, &i.K); err != nil {
+			return nil, fmt.Errorf("compiling the filter %q: tcpdump said %q", filter, out)
+		}
+		program = append(program, i)
+	}
+	return program, nil
+}
+
+// record runs on the sniffer's goroutine.
+func (c *Capture) record(f Frame) {
+	wall := time.Now().Add(f.At - Now())
+	if _, err := c.file.Write(pcapRecord(wall, f.Bytes)); err != nil {
+		c.err = errors.Join(c.err, err)
+		return
+	}
+	c.from = append(c.from, port{host: f.Host, iface: f.Iface})
+}
 
 // Stop ends the capture and has it judged.
 func (c *Capture) Stop(ctx context.Context) (*Packets, error) {
-	if err := c.proc.Signal(unix.SIGINT); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	dropped, err := c.sniffer.Stop()
+	if err = errors.Join(err, c.err, c.file.Close()); err != nil {
 		return nil, fmt.Errorf("capture: %w", err)
 	}
-	if _, err := c.proc.Wait(ctx); err != nil {
-		return nil, fmt.Errorf("capture: %w", err)
+	p := &Packets{File: c.name, Dropped: int(dropped)}
+	if len(c.from) == 0 {
+		return p, nil
 	}
-	m := droppedByKernel.FindStringSubmatch(c.proc.Output())
-	if m == nil {
-		return nil, fmt.Errorf("capture: tcpdump gave no account: %s", tail(c.proc.Output()))
-	}
-	p := &Packets{File: c.file}
-	p.Dropped, _ = strconv.Atoi(m[1])
-	if err := p.read(ctx, c.lab); err != nil {
+	if p.List, err = judgePackets(ctx, c.name, c.from); err != nil {
 		return nil, fmt.Errorf("capture: %w", err)
 	}
 	return p, nil
@@ -130,38 +152,34 @@ func tshark(ctx context.Context, file string) ([]string, error) {
 	return strings.Split(strings.TrimRight(string(out), "\n"), "\n"), nil
 }
 
-// read joins what tshark says of each frame with the frame itself.
-func (p *Packets) read(ctx context.Context, l *Lab) error {
-	data, err := os.ReadFile(p.File)
+// judgePackets joins what tshark says of each frame with the frame itself and
+// its port.
+func judgePackets(ctx context.Context, file string, from []port) ([]Packet, error) {
+	data, err := os.ReadFile(file)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	frames, err := parsePcap(data)
-	if err != nil || len(frames) == 0 {
-		return err
-	}
-	lines, err := tshark(ctx, p.File)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if len(lines) != len(frames) {
-		return fmt.Errorf("tshark described %d of %d frames", len(lines), len(frames))
+	lines, err := tshark(ctx, file)
+	if err != nil {
+		return nil, err
 	}
-	ports := *l.ports.Load()
+	if len(lines) != len(frames) || len(from) != len(frames) {
+		return nil, fmt.Errorf("tshark described %d of %d frames", len(lines), len(frames))
+	}
+	list := make([]Packet, len(frames))
 	for i, line := range lines {
-		f := frames[i]
-		from, ok := ports[f.ifindex]
-		if !ok {
-			continue // a bridge's own copy
-		}
-		packet, err := parsePacket(line)
+		p, err := parsePacket(line)
 		if err != nil {
-			return fmt.Errorf("frame %d: %w", i+1, err)
+			return nil, fmt.Errorf("frame %d: %w", i+1, err)
 		}
-		packet.Host, packet.Iface, packet.Raw = from.host, from.iface, f.data
-		p.List = append(p.List, packet)
+		p.Host, p.Iface, p.Raw = from[i].host, from[i].iface, frames[i]
+		list[i] = p
 	}
-	return nil
+	return list, nil
 }
 
 // expertWarning is tshark's lowest severity above a note.
@@ -257,35 +275,47 @@ func (p *Packets) Complaints() []string {
 	return list
 }
 
-type pcapFrame struct {
-	ifindex int
-	data    []byte // from the network layer on
+// The capture file: the classic format with nanoseconds, in this machine's
+// byte order, link type Ethernet.
+const (
+	pcapMagic      = 0xa1b23c4d
+	pcapEthernet   = 1
+	pcapFileSize   = 24
+	pcapRecordSize = 16
+)
+
+func pcapHeader() []byte {
+	var b []byte
+	for _, v := range []uint32{pcapMagic, 2 | 4<<16, 0, 0, maxFrame, pcapEthernet} {
+		b = binary.NativeEndian.AppendUint32(b, v)
+	}
+	return b
 }
 
-// parsePcap splits a capture file with cooked version 2 headers, written on
-// this machine.
-func parsePcap(data []byte) ([]pcapFrame, error) {
-	const (
-		fileHeader, recordHeader, cooked = 24, 16, 20
-		linkCooked2                      = 276
-	)
-	if len(data) < fileHeader {
-		return nil, errors.New("the capture file has no header")
+func pcapRecord(at time.Time, frame []byte) []byte {
+	b := make([]byte, 0, pcapRecordSize+len(frame))
+	for _, v := range []int64{at.Unix(), int64(at.Nanosecond()), int64(len(frame)), int64(len(frame))} {
+		b = binary.NativeEndian.AppendUint32(b, uint32(v))
 	}
-	if link := binary.NativeEndian.Uint32(data[20:24]); link != linkCooked2 {
-		return nil, fmt.Errorf("the capture file has link type %d, not %d", link, linkCooked2)
+	return append(b, frame...)
+}
+
+// parsePcap splits a capture file that pcapHeader and pcapRecord made.
+func parsePcap(data []byte) (frames [][]byte, err error) {
+	if len(data) < pcapFileSize || binary.NativeEndian.Uint32(data) != pcapMagic ||
+		binary.NativeEndian.Uint32(data[20:24]) != pcapEthernet {
+		return nil, errors.New("not a capture file of the lab")
 	}
-	var frames []pcapFrame
-	for data = data[fileHeader:]; len(data) > 0; {
-		if len(data) < recordHeader {
+	for data = data[pcapFileSize:]; len(data) > 0; {
+		if len(data) < pcapRecordSize {
 			return nil, errors.New("the capture file ends in the middle of a record")
 		}
 		size := int(binary.NativeEndian.Uint32(data[8:12]))
-		data = data[recordHeader:]
-		if size < cooked || size > len(data) {
+		data = data[pcapRecordSize:]
+		if size > len(data) {
 			return nil, errors.New("the capture file ends in the middle of a frame")
 		}
-		frames = append(frames, pcapFrame{int(binary.BigEndian.Uint32(data[4:8])), data[cooked:size]})
+		frames = append(frames, data[:size])
 		data = data[size:]
 	}
 	return frames, nil

@@ -3,6 +3,7 @@ package lab
 import (
 	"fmt"
 	"path"
+	"path/filepath"
 )
 
 // Where the daemons of a host have their files.
@@ -29,6 +30,10 @@ func (h *Host) Keepalived(conf string, flags ...string) (*Proc, error) {
 // KeepmeshAsKeepalived runs `BIN keepalived` with keepalived's flags, as
 // Keepalived runs the original.
 func (h *Host) KeepmeshAsKeepalived(bin, conf string, flags ...string) (*Proc, error) {
+	bin, err := filepath.Abs(bin)
+	if err != nil {
+		return nil, err
+	}
 	return h.asKeepalived([]string{bin, "keepalived"}, conf, flags)
 }
 
@@ -49,6 +54,10 @@ func (h *Host) asKeepalived(command []string, conf string, flags []string) (*Pro
 // configuration (empty text) it is plain VRRP.
 func (h *Host) Keepmesh(bin, conf, mesh string, flags ...string) (*Proc, error) {
 	if err := h.WriteFile(KeepalivedConf, 0o644, []byte(conf)); err != nil {
+		return nil, err
+	}
+	bin, err := filepath.Abs(bin)
+	if err != nil {
 		return nil, err
 	}
 	argv := []string{bin, "run", "-f", KeepalivedConf, "--run-dir", RunDir}

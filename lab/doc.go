@@ -4,8 +4,8 @@
 // `keepmesh demo` are written on it.
 //
 //	Lab ── switch host "sw": one bridge per switch, one port per interface
-//	 │        ├─ nftables faults, port faults, tcpdump   (Fault, Capture)
-//	 │        └─ AF_PACKET sniffer: port -> host          (Sniffer)
+//	 │        ├─ faults by nftables and at ports       (Fault)
+//	 │        └─ AF_PACKET sniffer: port -> host       (Sniffer, Capture)
 //	 ├─ Host "n1": pid 1 of its own pid, mount, network, UTS and IPC namespace
 //	 │        └─ Proc, Proc, ...  children of that pid 1
 //	 └─ Host "client" ── Prober: ARP probe and ICMP echo each millisecond

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 // Path selects frames by the hosts they come from and go to. An empty name
@@ -95,7 +97,7 @@ func (l *Lab) DropAll(ctx context.Context, paths ...Path) (*Fault, error) {
 	return l.filter(ctx, "everything dropped "+describe(paths), paths, []string{""}, "drop")
 }
 
-// Loss drops the given share of all frames, 1 to 99 in 100, evenly spread.
+// Loss drops the given share of all frames, 1 to 99 in 100, chosen at random.
 func (l *Lab) Loss(ctx context.Context, percent int, paths ...Path) (*Fault, error) {
 	return l.loss(ctx, "", "frames", percent, paths)
 }
@@ -247,17 +249,21 @@ func (h *Host) CarrierDown(iface string) (*Fault, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := h.setPort(i, false); err != nil {
-		return nil, err
+	set := func(up bool) error {
+		if err := h.setPort(i, up); err != nil {
+			return err
+		}
+		return h.use(func(nl *netlink.Handle, _ netns.NsHandle) error {
+			link, err := nl.LinkByName(iface)
+			if err == nil && (link.Attrs().RawFlags&unix.IFF_LOWER_UP != 0) != up {
+				err = fmt.Errorf("the carrier of %s did not follow its port", iface)
+			}
+			return err
+		})
 	}
-	f := &Fault{what: h.name + " " + iface + " without carrier", undo: func() error { return h.setPort(i, true) }}
-	run, err := h.running()
-	if err != nil {
-		return nil, errors.Join(err, f.Undo())
-	}
-	link, err := run.nl.LinkByName(iface)
-	if err != nil || link.Attrs().OperState == netlink.OperUp {
-		return nil, errors.Join(fmt.Errorf("%s: the interface still has a carrier (%v)", f.what, err), f.Undo())
+	f := &Fault{what: h.name + " " + iface + " without carrier", undo: func() error { return set(true) }}
+	if err := set(false); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", f.what, err), f.Undo())
 	}
 	return f, nil
 }
@@ -293,24 +299,22 @@ func (h *Host) Blackhole(ctx context.Context, iface string) (*Fault, error) {
 // DeleteAddress takes an address from an interface, as an operator's hand
 // does; Undo puts it back.
 func (h *Host) DeleteAddress(dev string, prefix netip.Prefix) (*Fault, error) {
-	change := func(fn func(*netlink.Handle, netlink.Link, *netlink.Addr) error) error {
-		run, err := h.running()
-		if err != nil {
-			return err
-		}
-		link, err := run.nl.LinkByName(dev)
-		if err != nil {
-			return fmt.Errorf("host %s: finding %s: %w", h.name, dev, err)
-		}
-		return fn(run.nl, link, &netlink.Addr{IPNet: ipNet(prefix)})
+	change := func(op func(*netlink.Handle, netlink.Link, *netlink.Addr) error) error {
+		return h.use(func(nl *netlink.Handle, _ netns.NsHandle) error {
+			link, err := nl.LinkByName(dev)
+			if err != nil {
+				return err
+			}
+			return op(nl, link, &netlink.Addr{IPNet: ipNet(prefix)})
+		})
 	}
-	err := change(func(nl *netlink.Handle, link netlink.Link, a *netlink.Addr) error { return nl.AddrDel(link, a) })
-	if err != nil {
+	if err := change((*netlink.Handle).AddrDel); err != nil {
 		return nil, fmt.Errorf("host %s: deleting %s from %s: %w", h.name, prefix, dev, err)
 	}
-	return &Fault{what: fmt.Sprintf("%s deleted from %s %s", prefix, h.name, dev), undo: func() error {
-		return change(func(nl *netlink.Handle, link netlink.Link, a *netlink.Addr) error { return nl.AddrReplace(link, a) })
-	}}, nil
+	return &Fault{
+		what: fmt.Sprintf("%s deleted from %s %s", prefix, h.name, dev),
+		undo: func() error { return change((*netlink.Handle).AddrReplace) },
+	}, nil
 }
 
 // FlushAddresses takes all IPv4 addresses from an interface. It has no undo,

@@ -17,6 +17,14 @@ func (h *Host) root() (string, error) {
 	return "/proc/" + strconv.Itoa(pid) + "/root", err
 }
 
+// Outside is a path by which this process can reach a file or a Unix socket
+// of the host, such as the one a daemon in it listens on. It ends with the
+// host. Absolute symbolic links on the way lead out of the host.
+func (h *Host) Outside(name string) (string, error) {
+	root, err := h.root()
+	return path.Join(root, name), err
+}
+
 // inRoot runs fn on the host's file system with name relative to its root.
 func (h *Host) inRoot(name string, fn func(root *os.Root, rel string) error) error {
 	dir, err := h.root()

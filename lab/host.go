@@ -90,11 +90,13 @@ type Host struct {
 type incarnation struct {
 	init   *os.Process
 	conn   *net.UnixConn
-	ns     netns.NsHandle
-	nl     *netlink.Handle
 	gone   chan struct{} // closed when the init was reaped
 	ready  chan error
 	sendMu sync.Mutex
+
+	handles sync.RWMutex // held for reading while ns or nl is used
+	ns      netns.NsHandle
+	nl      *netlink.Handle // nil before open and after close
 
 	mu      sync.Mutex
 	seq     uint64
@@ -149,7 +151,7 @@ func (h *Host) Boot(ctx context.Context) error {
 		return err
 	}
 	for i, f := range h.opts.Interfaces {
-		if err := h.plug(ctx, i, f); err != nil {
+		if err := h.plug(i, f); err != nil {
 			h.halt()
 			return fmt.Errorf("host %s: interface %s: %w", h.name, f.Name, err)
 		}
@@ -254,6 +256,8 @@ func (h *Host) spawnInit() (*incarnation, error) {
 
 // open takes the handles on the namespaces that the lab itself works with.
 func (r *incarnation) open() error {
+	r.handles.Lock()
+	defer r.handles.Unlock()
 	var err error
 	if r.ns, err = netns.GetFromPid(r.init.Pid); err != nil {
 		return fmt.Errorf("opening its network namespace: %w", err)
@@ -292,13 +296,36 @@ func (h *Host) halt() {
 	_ = run.init.Kill() // it may be dead already
 	<-run.gone
 	run.conn.Close()
-	if run.nl != nil {
-		run.nl.Close()
-	}
-	if run.ns.IsOpen() {
-		run.ns.Close()
-	}
+	run.close()
 	h.unplug()
+}
+
+// close gives the handles back, without which the kernel would keep the
+// network namespace of a dead host.
+func (r *incarnation) close() {
+	r.handles.Lock()
+	defer r.handles.Unlock()
+	if r.nl != nil {
+		r.nl.Close()
+		r.nl = nil
+	}
+	if r.ns.IsOpen() {
+		r.ns.Close()
+	}
+}
+
+// use runs fn with the host's handles, which stay valid until it returns.
+func (h *Host) use(fn func(nl *netlink.Handle, ns netns.NsHandle) error) error {
+	run, err := h.running()
+	if err != nil {
+		return err
+	}
+	run.handles.RLock()
+	defer run.handles.RUnlock()
+	if run.nl == nil {
+		return fmt.Errorf("host %s: %w", h.name, errHostGone)
+	}
+	return fn(run.nl, run.ns)
 }
 
 // PID is the pid of the host's init as this process sees it.

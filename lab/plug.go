@@ -1,13 +1,14 @@
 package lab
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -38,52 +39,46 @@ func (h *Host) portName(i int) string {
 }
 
 // plug makes the i-th interface and its port, and gives it its addresses.
-func (h *Host) plug(_ context.Context, i int, f Iface) error {
-	run, err := h.running()
-	if err != nil {
-		return err
-	}
-	sw, err := h.lab.sw.running()
-	if err != nil {
-		return err
-	}
+func (h *Host) plug(i int, f Iface) error {
+	name := h.portName(i)
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = f.Name
 	attrs.HardwareAddr = h.MAC(i)
 	veth := netlink.NewVeth(attrs)
-	veth.PeerName = h.portName(i)
+	veth.PeerName = name
 	veth.PeerHardwareAddr = net.HardwareAddr{0x02, 0xac, 0, 0, byte(h.index), byte(i)}
-	veth.PeerNamespace = netlink.NsFd(int(sw.ns))
-	if err := run.nl.LinkAdd(veth); err != nil {
+	err := h.lab.sw.use(func(_ *netlink.Handle, sw netns.NsHandle) error {
+		veth.PeerNamespace = netlink.NsFd(int(sw))
+		return h.use(func(nl *netlink.Handle, _ netns.NsHandle) error { return nl.LinkAdd(veth) })
+	})
+	if err != nil {
 		return fmt.Errorf("adding the cable: %w", err)
 	}
-	p, err := sw.nl.LinkByName(veth.PeerName)
+	err = h.lab.sw.use(func(nl *netlink.Handle, _ netns.NsHandle) error {
+		p, err := nl.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		bridge, err := nl.LinkByName(bridgeName(f.Switch))
+		if err != nil {
+			return fmt.Errorf("finding the switch: %w", err)
+		}
+		h.lab.registerPort(p.Attrs().Index, port{name: name, host: h.name, iface: f.Name})
+		return errors.Join(nl.LinkSetMaster(p, bridge), nl.LinkSetAlias(p, h.name+" "+f.Name), nl.LinkSetUp(p))
+	})
 	if err != nil {
-		return fmt.Errorf("finding port %s: %w", veth.PeerName, err)
+		return fmt.Errorf("cabling it to port %s of switch %s: %w", name, f.Switch, err)
 	}
-	bridge, err := sw.nl.LinkByName(bridgeName(f.Switch))
-	if err != nil {
-		return fmt.Errorf("finding switch %s: %w", f.Switch, err)
-	}
-	h.lab.registerPort(p.Attrs().Index, port{name: veth.PeerName, host: h.name, iface: f.Name})
-	if err := sw.nl.LinkSetMaster(p, bridge); err != nil {
-		return fmt.Errorf("putting port %s into switch %s: %w", veth.PeerName, f.Switch, err)
-	}
-	if err := sw.nl.LinkSetAlias(p, h.name+" "+f.Name); err != nil {
-		return fmt.Errorf("labelling port %s: %w", veth.PeerName, err)
-	}
-	if err := sw.nl.LinkSetUp(p); err != nil {
-		return fmt.Errorf("setting port %s up: %w", veth.PeerName, err)
-	}
-	return h.configure(run, f)
+	return h.use(func(nl *netlink.Handle, _ netns.NsHandle) error { return configure(nl, f) })
 }
 
-func (h *Host) configure(run *incarnation, f Iface) error {
-	link, err := run.nl.LinkByName(f.Name)
+// configure sets an interface up and adds its addresses.
+func configure(nl *netlink.Handle, f Iface) error {
+	link, err := nl.LinkByName(f.Name)
 	if err != nil {
 		return err
 	}
-	if err := run.nl.LinkSetUp(link); err != nil {
+	if err := nl.LinkSetUp(link); err != nil {
 		return fmt.Errorf("setting it up: %w", err)
 	}
 	prefixes := f.More
@@ -95,7 +90,7 @@ func (h *Host) configure(run *incarnation, f Iface) error {
 		if p.Addr().Is6() {
 			addr.Flags = unix.IFA_F_NODAD
 		}
-		if err := run.nl.AddrAdd(link, addr); err != nil {
+		if err := nl.AddrAdd(link, addr); err != nil {
 			return fmt.Errorf("adding address %s: %w", p, err)
 		}
 	}
@@ -104,37 +99,35 @@ func (h *Host) configure(run *incarnation, f Iface) error {
 
 // unplug removes the ports of a dead host, and so its ends of the cables.
 func (h *Host) unplug() {
-	if h.lab.sw == nil {
+	if h.lab.sw == nil || h == h.lab.sw {
 		return
 	}
-	sw, err := h.lab.sw.running()
-	if err != nil {
-		return
-	}
-	for i := range h.opts.Interfaces {
-		if p, err := sw.nl.LinkByName(h.portName(i)); err == nil {
-			// The kernel may have been faster.
-			_ = sw.nl.LinkDel(p)
+	// Fails only when the switch is gone too, and the ports with it.
+	_ = h.lab.sw.use(func(nl *netlink.Handle, _ netns.NsHandle) error {
+		for i := range h.opts.Interfaces {
+			if p, err := nl.LinkByName(h.portName(i)); err == nil {
+				_ = nl.LinkDel(p) // the kernel may have been faster
+			}
 		}
-	}
+		return nil
+	})
 }
 
 // setPort sets the switch's end of the i-th cable up or down.
 func (h *Host) setPort(i int, up bool) error {
-	sw, err := h.lab.sw.running()
+	name := h.portName(i)
+	err := h.lab.sw.use(func(nl *netlink.Handle, _ netns.NsHandle) error {
+		p, err := nl.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		if up {
+			return nl.LinkSetUp(p)
+		}
+		return nl.LinkSetDown(p)
+	})
 	if err != nil {
-		return err
-	}
-	p, err := sw.nl.LinkByName(h.portName(i))
-	if err != nil {
-		return fmt.Errorf("finding port %s: %w", h.portName(i), err)
-	}
-	set := sw.nl.LinkSetDown
-	if up {
-		set = sw.nl.LinkSetUp
-	}
-	if err := set(p); err != nil {
-		return fmt.Errorf("setting port %s: %w", h.portName(i), err)
+		return fmt.Errorf("setting port %s: %w", name, err)
 	}
 	return nil
 }
@@ -149,7 +142,7 @@ func (l *Lab) registerPort(index int, p port) {
 	l.ports.Store(&ports)
 }
 
-// hostBit is the bit of a host in the prober's holder sets.
+// hostBits are the bits of the hosts in the prober's holder sets.
 func (l *Lab) hostBits() map[string]uint32 {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -13,7 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/net/bpf"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -137,17 +138,18 @@ func newProber(l *Lab, opts ProbeOptions) (*Prober, error) {
 }
 
 func (p *Prober) open(ctx context.Context) error {
-	run, err := p.opts.Client.running()
-	if err != nil {
-		return err
+	p.link = unix.SockaddrLinklayer{
+		Protocol: htons(unix.ETH_P_ARP), Halen: 6, Addr: [8]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
 	}
-	link, err := run.nl.LinkByName(p.opts.Interface)
+	err := p.opts.Client.use(func(nl *netlink.Handle, _ netns.NsHandle) error {
+		link, err := nl.LinkByName(p.opts.Interface)
+		if err == nil {
+			p.link.Ifindex = link.Attrs().Index
+		}
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("finding %s: %w", p.opts.Interface, err)
-	}
-	p.link = unix.SockaddrLinklayer{
-		Protocol: htons(unix.ETH_P_ARP), Ifindex: link.Attrs().Index, Halen: 6,
-		Addr: [8]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
 	}
 	p.arpFD, err = inNamespace(p.opts.Client, func() (int, error) {
 		// Protocol 0: it only sends.
@@ -183,42 +185,6 @@ func (p *Prober) openEcho() (int, error) {
 		return -1, err
 	}
 	return fd, nil
-}
-
-// echoReplies passes ICMP echo replies on a raw socket, whose data start at
-// the IP header.
-var echoReplies = []bpf.Instruction{
-	bpf.LoadMemShift{Off: 0},
-	bpf.LoadIndirect{Off: 0, Size: 1},
-	bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0, SkipFalse: 1},
-	bpf.RetConstant{Val: keepFrame},
-	bpf.RetConstant{Val: 0},
-}
-
-// answersFrom passes ARP replies and ICMP echo replies whose sender has the
-// address.
-func answersFrom(vip netip.Addr) []bpf.Instruction {
-	a := vip.As4()
-	addr := binary.BigEndian.Uint32(a[:])
-	return []bpf.Instruction{
-		bpf.LoadAbsolute{Off: 12, Size: 2},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: typeARP, SkipFalse: 4},
-		bpf.LoadAbsolute{Off: etherHeader + 6, Size: 2},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 2, SkipFalse: 12},
-		bpf.LoadAbsolute{Off: etherHeader + 14, Size: 4},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: addr, SkipTrue: 9, SkipFalse: 10},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: typeIPv4, SkipFalse: 9},
-		bpf.LoadAbsolute{Off: etherHeader + 9, Size: 1},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: protoICMP, SkipFalse: 7},
-		bpf.LoadAbsolute{Off: etherHeader + 12, Size: 4},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: addr, SkipFalse: 5},
-		bpf.LoadMemShift{Off: etherHeader},
-		bpf.LoadIndirect{Off: etherHeader, Size: 1},
-		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0, SkipFalse: 2},
-		bpf.RetConstant{Val: keepFrame},
-		bpf.RetConstant{Val: keepFrame},
-		bpf.RetConstant{Val: 0},
-	}
 }
 
 // Mark puts something that happens now into the report.
@@ -300,39 +266,6 @@ func (p *Prober) send() {
 	}
 }
 
-// numberedMAC begins the sender hardware address of all probes; the probe's
-// number is the rest.
-var numberedMAC = [2]byte{0x02, 0x6b}
-
-func (p *Prober) probeFrames() (arp, echo []byte) {
-	arp = make([]byte, etherHeader+arpLen)
-	copy(arp[0:6], net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
-	// The frame's own source stays the client's, or the switch would learn
-	// an address per probe.
-	copy(arp[6:12], p.mac)
-	binary.BigEndian.PutUint16(arp[12:14], typeARP)
-	copy(arp[14:22], []byte{0, 1, 8, 0, 6, 4, 0, 1})
-	copy(arp[22:24], numberedMAC[:])
-	vip := p.opts.VIP.As4()
-	copy(arp[38:42], vip[:])
-	echo = make([]byte, 16)
-	echo[0] = 8
-	binary.BigEndian.PutUint16(echo[4:6], p.id)
-	return arp, echo
-}
-
-// internetChecksum is RFC 1071's sum of an even number of bytes.
-func internetChecksum(b []byte) uint16 {
-	var sum uint32
-	for i := 0; i+1 < len(b); i += 2 {
-		sum += uint32(binary.BigEndian.Uint16(b[i:]))
-	}
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	return ^uint16(sum)
-}
-
 func sleepUntil(at time.Duration) {
 	ts := unix.NsecToTimespec(int64(at))
 	for unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &ts, nil) == unix.EINTR {
@@ -364,16 +297,9 @@ func (p *Prober) answer(f Frame) {
 	}
 }
 
-func (p *Prober) echoNumber(icmp []byte) (uint32, bool) {
-	if len(icmp) < 12 || icmp[0] != 0 || binary.BigEndian.Uint16(icmp[4:6]) != p.id {
-		return 0, false
-	}
-	return binary.BigEndian.Uint32(icmp[8:12]), true
-}
-
 // receive notes which echo replies reached the client.
 func (p *Prober) receive() {
-	buf := make([]byte, keepFrame)
+	buf := make([]byte, 2048)
 	for ending := false; ; {
 		n, _, err := unix.Recvfrom(p.echoFD, buf, 0)
 		if err == unix.EAGAIN && ending {
@@ -459,53 +385,4 @@ func (p *Prober) evaluate() Report {
 	r.Reached = intervals((*probe).reached)
 	r.count()
 	return r
-}
-
-// probe is what is known of one probe.
-type probe struct {
-	sent      atomic.Int64  // instant
-	holders   atomic.Uint32 // hosts that answered the ARP probe
-	answered  atomic.Uint32 // hosts that answered the echo
-	delivered atomic.Bool   // an answer to the echo reached the client
-}
-
-func (c *probe) reached() uint32 {
-	if !c.delivered.Load() {
-		return 0
-	}
-	return c.answered.Load()
-}
-
-// inTime reports whether an answer at that instant still counts.
-func (c *probe) inTime(at time.Duration) bool {
-	return c != nil && at-time.Duration(c.sent.Load()) <= answerWithin
-}
-
-// probeTable grows by chunks that never move, so that readers need no lock.
-type probeTable struct {
-	sent   atomic.Uint32
-	chunks [1024]atomic.Pointer[[chunkSize]probe]
-}
-
-const chunkSize = 4096
-
-// add gives the cell of the next probe, or nil when the table is full.
-func (t *probeTable) add(n uint32) *probe {
-	i := n / chunkSize
-	if int(i) >= len(t.chunks) {
-		return nil
-	}
-	if t.chunks[i].Load() == nil {
-		t.chunks[i].Store(new([chunkSize]probe))
-	}
-	return t.find(n)
-}
-
-func (t *probeTable) find(n uint32) *probe {
-	if i := n / chunkSize; int(i) < len(t.chunks) {
-		if c := t.chunks[i].Load(); c != nil {
-			return &c[n%chunkSize]
-		}
-	}
-	return nil
 }

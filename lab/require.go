@@ -24,15 +24,20 @@ type Ability int
 const (
 	Netns      Ability = iota // namespaces, cables and switches can be made
 	Root                      // root of the machine, not of a user namespace
+	UserNS                    // an ordinary user can make user namespaces
 	RealTime                  // threads may be scheduled in real time
 	Nftables                  // nft can filter frames on a bridge
 	Keepalived                // keepalived 2.2.7 is installed
-	Tcpdump                   // tcpdump can be run
+	Tcpdump                   // tcpdump compiles filters
 	Tshark                    // tshark decodes VRRP and verifies its checksum
 )
 
 func (a Ability) String() string {
-	return [...]string{"network namespaces", "root", "real-time scheduling", "nftables", "keepalived 2.2.7", "tcpdump", "tshark"}[a]
+	names := [...]string{"network namespaces", "root", "user namespaces", "real-time scheduling", "nftables", "keepalived 2.2.7", "tcpdump", "tshark"}
+	if a < 0 || int(a) >= len(names) {
+		return fmt.Sprintf("ability %d", int(a))
+	}
+	return names[a]
 }
 
 // RequireVariable is the environment variable that, set to "all", makes a
@@ -94,10 +99,11 @@ type abilityProbe struct {
 var probes = [...]abilityProbe{
 	Netns:      {fn: probeNetns},
 	Root:       {fn: probeRoot},
+	UserNS:     {fn: probeUserNS},
 	RealTime:   {fn: probeRealTime},
 	Nftables:   {fn: probeNftables},
 	Keepalived: {fn: probeKeepalived},
-	Tcpdump:    {fn: func(ctx context.Context) error { _, err := output(ctx, "tcpdump", "--version"); return err }},
+	Tcpdump:    {fn: func(ctx context.Context) error { _, err := compileFilter(ctx, CaptureVRRP); return err }},
 	Tshark:     {fn: probeTshark},
 }
 
@@ -156,6 +162,16 @@ func probeRoot(context.Context) error {
 	return nil
 }
 
+// probeUserNS has an ordinary user do what ReexecRootless does.
+func probeUserNS(ctx context.Context) error {
+	argv := []string{"unshare", "-Urmpn", "--mount-proc", "--fork", "true"}
+	if probeRoot(ctx) == nil {
+		argv = append([]string{"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"}, argv...)
+	}
+	_, err := output(ctx, argv...)
+	return err
+}
+
 func probeRealTime(context.Context) error {
 	done := make(chan error)
 	go func() {
@@ -197,17 +213,17 @@ func probeTshark(ctx context.Context) error {
 	return err
 }
 
-// sampleCapture is a capture file with one version 2 advert of VRID 7.
+// sampleCapture is a capture file with one good advert.
 func sampleCapture() []byte {
-	vrrp := []byte{0x21, 7, 100, 1, 0, 1, 0, 0, 10, 0, 0, 100, 0, 0, 0, 0, 0, 0, 0, 0}
-	binary.BigEndian.PutUint16(vrrp[6:], internetChecksum(vrrp))
+	return append(pcapHeader(), pcapRecord(time.Now(), sampleAdvert())...)
+}
+
+// sampleAdvert is a version 2 advert of VRID 7, priority 100, for 10.0.0.100.
+func sampleAdvert() []byte {
+	ether := []byte{0x01, 0, 0x5e, 0, 0, 0x12, 0x02, 0, 0, 0, 0, 1, 0x08, 0}
 	ip := []byte{0x45, 0xc0, 0, 40, 0, 1, 0, 0, 255, ProtoVRRP, 0, 0, 10, 0, 0, 1, 224, 0, 0, 18}
+	vrrp := []byte{0x21, 7, 100, 1, 0, 1, 0, 0, 10, 0, 0, 100, 0, 0, 0, 0, 0, 0, 0, 0}
 	binary.BigEndian.PutUint16(ip[10:], internetChecksum(ip))
-	cooked := []byte{0x08, 0, 0, 0, 0, 0, 0, 1, 0, 1, 2, 6, 2, 0, 0, 0, 0, 1, 0, 0}
-	var b []byte
-	for _, v := range []uint32{0xa1b23c4d, 2 | 4<<16, 0, 0, 65535, 276, 1, 0, 60, 60} {
-		b = binary.NativeEndian.AppendUint32(b, v)
-	}
-	b = append(append(b, cooked...), ip...)
-	return append(b, vrrp...)
+	binary.BigEndian.PutUint16(vrrp[6:], internetChecksum(vrrp))
+	return append(append(ether, ip...), vrrp...)
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -45,7 +44,7 @@ func (l *Lab) Sniff(ctx context.Context, handler func(Frame)) (*Sniffer, error) 
 	return l.sniff(ctx, sniffARPandVRRP, handler)
 }
 
-func (l *Lab) sniff(ctx context.Context, filter []bpf.Instruction, handler func(Frame)) (*Sniffer, error) {
+func (l *Lab) sniff(ctx context.Context, filter []bpf.RawInstruction, handler func(Frame)) (*Sniffer, error) {
 	s := &Sniffer{lab: l, handler: handler, done: make(chan struct{})}
 	fd, err := inNamespace(l.sw, func() (int, error) { return openSniffer(filter) })
 	if err != nil {
@@ -66,7 +65,7 @@ func (l *Lab) sniff(ctx context.Context, filter []bpf.Instruction, handler func(
 // of frames the kernel dropped because the handler was too slow.
 func (s *Sniffer) Stop() (drops uint32, err error) {
 	s.stop.Do(func() {
-		// An expired deadline lets the loop drain the socket and end.
+		// An expired deadline ends the wait for more.
 		_ = s.file.SetReadDeadline(time.Unix(1, 0))
 	})
 	<-s.done
@@ -77,7 +76,7 @@ const sniffBuffer = 8 << 20
 
 // openSniffer opens a packet socket for everything that enters any interface
 // of the current network namespace.
-func openSniffer(filter []bpf.Instruction) (int, error) {
+func openSniffer(filter []bpf.RawInstruction) (int, error) {
 	// Protocol 0 receives nothing, until bind, so that no frame precedes the filter.
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -102,17 +101,22 @@ func openSniffer(filter []bpf.Instruction) (int, error) {
 	return fd, nil
 }
 
-func attachFilter(fd int, program []bpf.Instruction) error {
-	raw, err := bpf.Assemble(program)
-	if err != nil {
-		return err
-	}
-	filter := make([]unix.SockFilter, len(raw))
-	for i, r := range raw {
+func attachFilter(fd int, program []bpf.RawInstruction) error {
+	filter := make([]unix.SockFilter, len(program))
+	for i, r := range program {
 		filter[i] = unix.SockFilter{Code: r.Op, Jt: r.Jt, Jf: r.Jf, K: r.K}
 	}
 	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
 		&unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
+}
+
+// assemble is for the programs written here, which are known to be valid.
+func assemble(program ...bpf.Instruction) []bpf.RawInstruction {
+	raw, err := bpf.Assemble(program)
+	if err != nil {
+		panic(err)
+	}
+	return raw
 }
 
 func htons(v uint16) uint16 {
@@ -121,10 +125,11 @@ func htons(v uint16) uint16 {
 	return binary.NativeEndian.Uint16(b[:])
 }
 
-const keepFrame = 2048
+// maxFrame is room for a frame that the kernel has not segmented yet.
+const maxFrame = 1<<16 + 64
 
 // sniffARPandVRRP passes ARP, and IPv4 and IPv6 with protocol 112 or 51.
-var sniffARPandVRRP = []bpf.Instruction{
+var sniffARPandVRRP = assemble(
 	bpf.LoadAbsolute{Off: 12, Size: 2},
 	bpf.JumpIf{Cond: bpf.JumpEqual, Val: typeARP, SkipTrue: 7},
 	bpf.JumpIf{Cond: bpf.JumpEqual, Val: typeIPv4, SkipTrue: 3},
@@ -134,48 +139,49 @@ var sniffARPandVRRP = []bpf.Instruction{
 	bpf.LoadAbsolute{Off: etherHeader + 9, Size: 1},
 	bpf.JumpIf{Cond: bpf.JumpEqual, Val: ProtoVRRP, SkipTrue: 1},
 	bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: protoAH, SkipTrue: 1},
-	bpf.RetConstant{Val: keepFrame},
+	bpf.RetConstant{Val: maxFrame},
 	bpf.RetConstant{Val: 0},
-}
+)
 
-// loop reads until the deadline that Stop sets.
+// loop reads until the deadline that Stop sets, and then what came before it.
 func (s *Sniffer) loop() {
 	defer close(s.done)
 	defer s.file.Close()
 	var (
-		buf  = make([]byte, keepFrame)
+		buf  = make([]byte, maxFrame)
 		oob  = make([]byte, 256)
 		from unix.RawSockaddrLinklayer
 	)
-	for {
-		var n, oobn int
-		var errno syscall.Errno
-		err := s.raw.Read(func(fd uintptr) bool {
-			n, oobn, errno = recvmsg(fd, buf, oob, &from)
-			return errno != unix.EAGAIN
-		})
-		if err != nil {
-			break // the deadline of Stop
-		}
-		if errno == unix.EINTR || errno == unix.ENETDOWN {
-			continue // a port that was taken down, while others go on
-		}
-		if errno != 0 {
+	// read takes one frame and reports whether there may be another.
+	read := func(fd uintptr) bool {
+		n, oobn, errno := recvmsg(fd, buf, oob, &from)
+		switch errno {
+		case 0:
+			// A bridge's own copy of a frame is of no known port.
+			if p, ok := (*s.lab.ports.Load())[int(from.Ifindex)]; ok {
+				s.handler(Frame{At: stamp(oob[:oobn]), Host: p.host, Iface: p.iface, Bytes: buf[:n]})
+			}
+			return true
+		case unix.EINTR, unix.ENETDOWN: // a port went down, while others go on
+			return true
+		case unix.EAGAIN:
+		default:
 			s.err = fmt.Errorf("reading frames: %w", errno)
-			break
 		}
-		p, ok := (*s.lab.ports.Load())[int(from.Ifindex)]
-		if !ok {
-			continue // a bridge's own copy
-		}
-		s.handler(Frame{At: stamp(oob[:oobn]), Host: p.host, Iface: p.iface, Bytes: buf[:n]})
+		return false
 	}
+	drain := func(fd uintptr) bool {
+		for read(fd) {
+		}
+		return s.err != nil // false: wait for more
+	}
+	_ = s.raw.Read(drain) // ends by an error of its own or the deadline
 	_ = s.raw.Control(func(fd uintptr) {
+		drain(fd)
 		if stats, err := unix.GetsockoptTpacketStats(int(fd), unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
 			s.drops = stats.Drops
 		}
 	})
-	runtime.KeepAlive(s.file)
 }
 
 // recvmsg is recvmsg(2) without the allocations of unix.Recvmsg, as thousands
@@ -207,29 +213,4 @@ func stamp(oob []byte) time.Duration {
 	at := time.Duration(binary.NativeEndian.Uint64(oob[header:]))*time.Second +
 		time.Duration(binary.NativeEndian.Uint64(oob[header+8:]))
 	return mono - (time.Duration(time.Now().UnixNano()) - at)
-}
-
-// inNamespace runs fn on a thread inside the host's network namespace. The
-// thread ends with it, since it may not be used for anything else again.
-func inNamespace(h *Host, fn func() (int, error)) (int, error) {
-	run, err := h.running()
-	if err != nil {
-		return -1, err
-	}
-	type result struct {
-		fd  int
-		err error
-	}
-	done := make(chan result)
-	go func() {
-		runtime.LockOSThread() // never unlocked
-		if err := unix.Setns(int(run.ns), unix.CLONE_NEWNET); err != nil {
-			done <- result{-1, fmt.Errorf("entering the network namespace of %s: %w", h.name, err)}
-			return
-		}
-		fd, err := fn()
-		done <- result{fd, err}
-	}()
-	r := <-done
-	return r.fd, r.err
 }

@@ -4,17 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
-	"os"
-	"path"
 	"slices"
-	"strconv"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -40,19 +37,21 @@ type Route struct {
 
 // Addresses lists the addresses of an interface, or of all when dev is "".
 func (h *Host) Addresses(dev string) ([]Address, error) {
-	run, err := h.running()
-	if err != nil {
-		return nil, err
-	}
-	links, err := h.links(run)
-	if err != nil {
-		return nil, err
-	}
-	list, err := retryDump(func() ([]netlink.Addr, error) { return run.nl.AddrList(nil, netlink.FAMILY_ALL) })
+	var (
+		links map[int]string
+		list  []netlink.Addr
+	)
+	err := h.use(func(nl *netlink.Handle, _ netns.NsHandle) (err error) {
+		if links, err = linkNames(nl); err != nil {
+			return err
+		}
+		list, err = retryDump(func() ([]netlink.Addr, error) { return nl.AddrList(nil, netlink.FAMILY_ALL) })
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("host %s: listing addresses: %w", h.name, err)
 	}
-	if dev != "" && !slices.Contains(mapValues(links), dev) {
+	if dev != "" && !slices.Contains(slices.Collect(maps.Values(links)), dev) {
 		return nil, fmt.Errorf("host %s has no interface %q", h.name, dev)
 	}
 	var found []Address
@@ -70,10 +69,10 @@ func (h *Host) Addresses(dev string) ([]Address, error) {
 // Holds reports whether any interface of the host has the address. A host
 // that is off holds nothing.
 func (h *Host) Holds(vip netip.Addr) (bool, error) {
+	list, err := h.Addresses("")
 	if !h.Alive() {
 		return false, nil
 	}
-	list, err := h.Addresses("")
 	if err != nil {
 		return false, err
 	}
@@ -133,17 +132,19 @@ func poll(ctx context.Context, done func() (bool, error), why func() string) err
 // Routes lists the unicast routes of both families and all tables, without
 // those that the kernel keeps for local addresses.
 func (h *Host) Routes() ([]Route, error) {
-	run, err := h.running()
-	if err != nil {
-		return nil, err
-	}
-	links, err := h.links(run)
-	if err != nil {
-		return nil, err
-	}
-	list, err := retryDump(func() ([]netlink.Route, error) {
-		filter := &netlink.Route{Table: unix.RT_TABLE_UNSPEC, Type: unix.RTN_UNICAST}
-		return run.nl.RouteListFiltered(netlink.FAMILY_ALL, filter, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_TYPE)
+	var (
+		links map[int]string
+		list  []netlink.Route
+	)
+	err := h.use(func(nl *netlink.Handle, _ netns.NsHandle) (err error) {
+		if links, err = linkNames(nl); err != nil {
+			return err
+		}
+		list, err = retryDump(func() ([]netlink.Route, error) {
+			filter := &netlink.Route{Table: unix.RT_TABLE_UNSPEC, Type: unix.RTN_UNICAST}
+			return nl.RouteListFiltered(netlink.FAMILY_ALL, filter, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_TYPE)
+		})
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("host %s: listing routes: %w", h.name, err)
@@ -165,16 +166,13 @@ func (h *Host) Routes() ([]Route, error) {
 	return routes, nil
 }
 
-func (h *Host) links(run *incarnation) (map[int]string, error) {
-	list, err := retryDump(run.nl.LinkList)
-	if err != nil {
-		return nil, fmt.Errorf("host %s: listing interfaces: %w", h.name, err)
-	}
+func linkNames(nl *netlink.Handle) (map[int]string, error) {
+	list, err := retryDump(nl.LinkList)
 	names := make(map[int]string, len(list))
 	for _, l := range list {
 		names[l.Attrs().Index] = l.Attrs().Name
 	}
-	return names, nil
+	return names, err
 }
 
 // retryDump repeats a dump that the kernel marked as inconsistent because
@@ -186,14 +184,6 @@ func retryDump[T any](dump func() ([]T, error)) ([]T, error) {
 			return list, err
 		}
 	}
-}
-
-func mapValues(m map[int]string) []string {
-	values := make([]string, 0, len(m))
-	for _, v := range m {
-		values = append(values, v)
-	}
-	return values
 }
 
 func ipNet(p netip.Prefix) *net.IPNet {
@@ -208,116 +198,4 @@ func prefixOf(n *net.IPNet) netip.Prefix {
 func addrOf(ip net.IP) netip.Addr {
 	addr, _ := netip.AddrFromSlice(ip)
 	return addr.Unmap()
-}
-
-// Process is a process inside a host.
-type Process struct {
-	PID, PPID int // inside
-	Comm      string
-	State     byte // R, S, D, T, Z as in proc(5)
-}
-
-// Processes lists what runs inside the host, without its init.
-func (h *Host) Processes() ([]Process, error) {
-	root, err := h.root()
-	if err != nil {
-		return nil, err
-	}
-	entries, err := os.ReadDir(path.Join(root, "proc"))
-	if err != nil {
-		return nil, fmt.Errorf("host %s: listing processes: %w", h.name, err)
-	}
-	var list []Process
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil || pid == 1 {
-			continue
-		}
-		if p, err := readProcess(root, pid); err == nil { // else it ended meanwhile
-			list = append(list, p)
-		}
-	}
-	return list, nil
-}
-
-func readProcess(root string, pid int) (Process, error) {
-	data, err := os.ReadFile(path.Join(root, "proc", strconv.Itoa(pid), "stat"))
-	if err != nil {
-		return Process{}, err
-	}
-	// The name is in parentheses and may contain any of them.
-	line := string(data)
-	open, end := strings.IndexByte(line, '('), strings.LastIndexByte(line, ')')
-	if open < 0 || end < open {
-		return Process{}, fmt.Errorf("pid %d: malformed stat", pid)
-	}
-	fields := strings.Fields(line[end+1:])
-	if len(fields) < 2 {
-		return Process{}, fmt.Errorf("pid %d: short stat", pid)
-	}
-	ppid, err := strconv.Atoi(fields[1])
-	return Process{PID: pid, PPID: ppid, Comm: line[open+1 : end], State: fields[0][0]}, err
-}
-
-// Tree lists the process and all its descendants, by their pids inside.
-func (p *Proc) Tree() ([]int, error) {
-	all, err := p.host.Processes()
-	if err != nil {
-		return nil, err
-	}
-	tree := []int{p.inside}
-	for i := 0; i < len(tree); i++ {
-		for _, q := range all {
-			if q.PPID == tree[i] {
-				tree = append(tree, q.PID)
-			}
-		}
-	}
-	return tree, nil
-}
-
-// Signal sends a signal to processes by their pids inside the host.
-func (h *Host) Signal(sig syscall.Signal, pids ...int) error {
-	run, err := h.running()
-	if err != nil {
-		return err
-	}
-	for _, pid := range pids {
-		if err := run.signal(pid, sig); err != nil {
-			return fmt.Errorf("host %s: %w", h.name, err)
-		}
-	}
-	return nil
-}
-
-// Freeze stops processes, by their pids inside the host, and returns when all
-// of them stand still.
-func (h *Host) Freeze(ctx context.Context, pids ...int) error {
-	return h.stopped(ctx, unix.SIGSTOP, true, pids)
-}
-
-// Thaw lets frozen processes go on and returns when all of them do.
-func (h *Host) Thaw(ctx context.Context, pids ...int) error {
-	return h.stopped(ctx, unix.SIGCONT, false, pids)
-}
-
-func (h *Host) stopped(ctx context.Context, sig syscall.Signal, want bool, pids []int) error {
-	if err := h.Signal(sig, pids...); err != nil {
-		return err
-	}
-	root, err := h.root()
-	if err != nil {
-		return err
-	}
-	for _, pid := range pids {
-		var last Process
-		err := poll(ctx, func() (bool, error) {
-			last, err = readProcess(root, pid)
-			return (last.State == 'T') == want, err
-		}, func() string { return fmt.Sprintf("host %s: pid %d is in state %c", h.name, pid, last.State) })
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
