@@ -190,8 +190,8 @@ func (n *Notifier) Apply(cfg Config) error {
 	return errors.Join(errs...)
 }
 
-// Notify starts the scripts for a change and writes its line to the FIFOs.
-// It returns once they have been started, a millisecond or so each.
+// Notify starts the scripts for a change and writes its line to the FIFOs. It
+// returns at once; the line may be there before the scripts run.
 func (n *Notifier) Notify(c Change) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -13,6 +13,8 @@
 //     umask of [Options], whatever the daemon itself runs under.
 //   - Scripts start in the order of the calls of [Executor.Start].
 //   - The function given to Start is called exactly once.
+//   - Start and Terminate never wait, not even for a program on a file system
+//     that hangs.
 //   - A signal is sent to a process group only while its leader has not been
 //     reaped, so that it can never reach a stranger with a recycled id.
 //

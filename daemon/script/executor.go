@@ -37,9 +37,11 @@ type Executor struct {
 	log                  *slog.Logger
 	env                  []string
 	killAfter, killEvery time.Duration
-	forks                chan forkRequest
+	setgroups            bool          // whether the user namespace allows it
+	wake                 chan struct{} // a run was queued
 
 	mu      sync.Mutex
+	queue   []*Run // in the order of Start
 	closed  bool
 	running map[*Run]struct{}
 	idle    chan struct{} // closed when closed and nothing runs
@@ -70,9 +72,10 @@ func New(o Options) (*Executor, error) {
 	}
 	e := &Executor{
 		log: o.Log, env: cleanEnv(o.Env), killAfter: o.KillAfter, killEvery: o.KillEvery,
-		forks: make(chan forkRequest), running: map[*Run]struct{}{}, idle: make(chan struct{}),
+		setgroups: mayCallSetgroups(),
+		wake:      make(chan struct{}, 1), running: map[*Run]struct{}{}, idle: make(chan struct{}),
 	}
-	go forkThread(e.forks, e.idle, null, umask, e.log)
+	go e.forkThread(null, umask)
 	return e, nil
 }
 
@@ -88,85 +91,72 @@ func cleanEnv(env []string) []string {
 	return kept
 }
 
-// Start runs a resolved Command with extra words appended to its own. When
-// Start returns the script has been started, or has failed to start. done may
-// be nil; it is called once from another goroutine, also for a script that
-// could not be started.
+// Start runs a resolved Command with extra words appended to its own. It
+// returns at once; the script itself starts when those before it have, within
+// a millisecond or so each. done may be nil; it is called once from another
+// goroutine, also for a script that could not be started.
 //
-// A timeout above zero limits the run: then its group is sent SIGTERM,
-// SIGKILL after KillAfter, again after KillAfter, then every KillEvery; when
-// the script itself has ended what is left of its group is killed. Without a
-// timeout, processes that the script leaves in the background live on.
+// A timeout above zero limits the time from Start on: then the script's group
+// is sent SIGTERM, SIGKILL after KillAfter, again after KillAfter, then every
+// KillEvery; when the script itself has ended what is left of its group is
+// killed. A script that has not even started by then, because a file system
+// hangs, is given up. Without a timeout, processes that the script leaves in
+// the background live on.
 func (e *Executor) Start(c Command, extra []string, timeout time.Duration, done func(Result)) *Run {
-	r := &Run{exec: e, line: c.Line, began: time.Now(), pid: -1, ended: make(chan struct{})}
-	finish := func(res Result) {
-		r.result = res
-		close(r.ended)
-		if done != nil {
-			done(res)
-		}
-	}
+	r := &Run{exec: e, cmd: c, extra: extra, done: done, began: time.Now(), ended: make(chan struct{})}
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	if e.closed {
-		e.mu.Unlock()
-		go finish(Result{Err: ErrClosed})
+		r.over = true
+		go r.finish(Result{Err: ErrClosed})
 		return r
 	}
 	e.running[r] = struct{}{}
-	e.mu.Unlock()
-
-	var p process
-	err := errors.New("the script has not been resolved")
-	if c.Path != "" {
-		p, err = e.fork(c, extra)
-	}
-	if err != nil {
-		e.forget(r)
-		go finish(Result{Err: err})
-		return r
-	}
-	r.mu.Lock()
-	r.pid = p.pid
 	if timeout > 0 {
 		r.timer = time.AfterFunc(timeout, r.timeUp)
 	}
-	if r.stopEarly {
-		r.terminateLocked()
+	e.queue = append(e.queue, r)
+	select {
+	case e.wake <- struct{}{}:
+	default:
 	}
-	r.mu.Unlock()
-	if p.output != nil {
-		go e.copyOutput(c.Line, p.output)
+	return r
+}
+
+// next takes the oldest run that waits for its fork.
+func (e *Executor) next() *Run {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.queue) == 0 {
+		return nil
 	}
-	go func() {
-		res := r.wait(p)
-		if p.output != nil {
-			// What stays in the background may keep the pipe open for ever.
-			_ = p.output.SetReadDeadline(time.Now().Add(time.Second))
-		}
-		e.forget(r)
-		finish(res)
-	}()
+	r := e.queue[0]
+	e.queue[0] = nil
+	e.queue = e.queue[1:]
 	return r
 }
 
 func (e *Executor) forget(r *Run) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if _, known := e.running[r]; !known {
+		return
+	}
 	delete(e.running, r)
 	if e.closed && len(e.running) == 0 {
 		close(e.idle)
 	}
 }
 
-// Running is the number of scripts that run at the moment.
+// Running is the number of scripts that run or wait for their start.
 func (e *Executor) Running() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return len(e.running)
 }
 
-// Close refuses new scripts, sends SIGTERM to the groups of those that run
-// and waits for them; when ctx ends first they are sent SIGKILL, and Close
+// Close refuses new scripts, gives up those that have not started, sends
+// SIGTERM to the groups of those that run and waits for them; when ctx ends first they are sent SIGKILL, and Close
 // returns ctx's error once they are gone or a second has passed. It may be
 // called more than once.
 func (e *Executor) Close(ctx context.Context) error {

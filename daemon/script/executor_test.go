@@ -54,7 +54,7 @@ func await(t *testing.T, r *Run) Result {
 	case <-r.Ended():
 		return r.Result()
 	case <-time.After(patience):
-		t.Fatalf("script %s has not ended", r.line)
+		t.Fatalf("script %s has not ended", r.cmd.Line)
 		panic("unreachable")
 	}
 }
@@ -174,22 +174,102 @@ func TestASuccessfulScriptLeavesItsDaemonAlive(t *testing.T) {
 
 func TestScriptsStartInOrder(t *testing.T) {
 	e := newExecutor(t, Options{})
-	path := writeScript(t, "#!/bin/sh\nsleep 0.2\n")
-	c := resolved(t, path)
-	var pids []int
+	c := resolved(t, "/bin/sleep 1000")
 	var runs []*Run
-	for range 5 {
-		r := e.Start(c, nil, 0, nil)
-		r.mu.Lock()
-		pids = append(pids, r.pid)
-		r.mu.Unlock()
-		runs = append(runs, r)
+	for range 10 {
+		runs = append(runs, e.Start(c, nil, 0, nil))
 	}
-	for i, pid := range pids {
-		if pid <= 0 {
-			t.Fatalf("run %d had not started when Start returned", i)
+	last := 0
+	for _, r := range runs {
+		pid := awaitPid(t, r)
+		if pid <= last && last-pid < 16384 { // unless process ids have wrapped around
+			t.Errorf("pid %d was forked after pid %d", last, pid)
 		}
-		await(t, runs[i])
+		last = pid
+	}
+}
+
+func awaitPid(t *testing.T, r *Run) int {
+	t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		r.mu.Lock()
+		pid := r.pid
+		r.mu.Unlock()
+		if pid > 0 {
+			return pid
+		}
+	}
+	t.Fatal("the script does not start")
+	return 0
+}
+
+// What a hanging exec does to the forking thread is done here by holding back
+// the queue: no fork happens, and nobody may notice but the scripts.
+func TestAScriptThatCannotEvenStartIsGivenUp(t *testing.T) {
+	e := newExecutor(t, Options{})
+	c := resolved(t, "/bin/true")
+	stuck := func() *Run {
+		r := &Run{exec: e, cmd: c, began: time.Now(), ended: make(chan struct{})}
+		e.mu.Lock()
+		e.running[r] = struct{}{}
+		e.mu.Unlock()
+		return r
+	}
+	late := stuck()
+	late.timeUp()
+	if res := await(t, late); !res.TimedOut || res.OK() || !errors.Is(res.Err, errNotStarted) {
+		t.Errorf("after its timeout: %+v", res)
+	}
+	stopped := stuck()
+	stopped.Terminate()
+	if res := await(t, stopped); !res.Stopped || res.OK() {
+		t.Errorf("after Terminate: %+v", res)
+	}
+	if e.Running() != 0 {
+		t.Errorf("%d scripts still count as running", e.Running())
+	}
+	// The exec comes through after all: the script must not stay.
+	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	p, err := e.fork(resolved(t, "/bin/sleep 1000"), nil, null)
+	if err != nil {
+		t.Fatal(err)
+	}
+	late.started(p, nil)
+	awaitGone(t, p.pid)
+}
+
+// In a user namespace without privilege, setgroups is refused.
+func TestScriptsRunInAUserNamespace(t *testing.T) {
+	if os.Getenv("SCRIPT_TEST_USERNS") != "" {
+		if mayCallSetgroups() {
+			t.Fatal("setgroups is allowed here: the test tests nothing")
+		}
+		if r := run(t, newExecutor(t, Options{}), "/bin/sh -c 'exit 5'"); r.Code != 5 {
+			t.Fatalf("got %v", r)
+		}
+		return
+	}
+	cmd := exec.Command(os.Args[0], "-test.run", "^TestScriptsRunInAUserNamespace$")
+	cmd.Env = append(os.Environ(), "SCRIPT_TEST_USERNS=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
+	}
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		if os.Getenv("HA_REQUIRE") == "all" {
+			t.Fatal(err)
+		}
+		t.Skipf("no user namespace can be made: %v", err)
+	}
+	if err != nil {
+		t.Errorf("%v:\n%s", err, out)
 	}
 }
 
@@ -233,7 +313,8 @@ func TestAnotherUserRunsTheScript(t *testing.T) {
 		}
 		t.Skip("needs root to switch users")
 	}
-	e := newExecutor(t, Options{})
+	var log syncBuffer
+	e := newExecutor(t, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
 	path := writeScript(t, "#!/bin/sh\nid -u; id -g; id -G\n")
 	c, _ := Parse(path)
 	c.User, c.Log = "nobody", true
@@ -241,8 +322,6 @@ func TestAnotherUserRunsTheScript(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var log syncBuffer
-	e.log = slog.New(slog.NewTextHandler(&log, nil))
 	if r := await(t, e.Start(c, nil, 0, nil)); !r.OK() {
 		t.Fatal(r)
 	}

@@ -2,6 +2,7 @@ package script
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -20,44 +21,24 @@ type process struct {
 	output *os.File // the reading end of its output, or nil
 }
 
-type forkRequest struct {
-	path  string
-	argv  []string
-	env   []string
-	sys   *syscall.SysProcAttr
-	out   *os.File // nil: /dev/null
-	reply chan<- forkReply
-}
-
-type forkReply struct {
-	pid int
-	err error
-}
-
 // forkThread makes all forks. The goroutine stays locked to its thread, whose
 // attributes the children inherit; the thread must not end while a script
 // runs, because the kernel would send that script its parent-death signal.
-func forkThread(requests <-chan forkRequest, idle <-chan struct{}, null *os.File, umask int, log *slog.Logger) {
+// A program on a hanging file system holds the thread up, and nobody else.
+func (e *Executor) forkThread(null *os.File, umask int) {
 	runtime.LockOSThread()
 	defer null.Close()
-	prepareThread(umask, log)
+	prepareThread(umask, e.log)
 	for {
-		select {
-		case <-idle:
-			return
-		case q := <-requests:
-			out := null
-			if q.out != nil {
-				out = q.out
+		for r := e.next(); r != nil; r = e.next() {
+			if r.waiting() {
+				r.started(e.fork(r.cmd, r.extra, null))
 			}
-			// Descriptors opened without O_CLOEXEC by anybody in the process
-			// must not reach a script.
-			_ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
-			pid, err := syscall.ForkExec(q.path, q.argv, &syscall.ProcAttr{
-				Env: q.env, Sys: q.sys,
-				Files: []uintptr{null.Fd(), out.Fd(), out.Fd()},
-			})
-			q.reply <- forkReply{pid, err}
+		}
+		select {
+		case <-e.idle:
+			return
+		case <-e.wake:
 		}
 	}
 }
@@ -77,37 +58,49 @@ func prepareThread(umask int, log *slog.Logger) {
 	_ = unix.PthreadSigmask(unix.SIG_SETMASK, &unix.Sigset_t{}, nil)
 }
 
-// fork starts the command on the forking thread.
-func (e *Executor) fork(c Command, extra []string) (process, error) {
+// mayCallSetgroups is false in a user namespace made without privilege, where
+// scripts keep the daemon's groups.
+func mayCallSetgroups() bool {
+	b, err := os.ReadFile("/proc/self/setgroups")
+	return err != nil || string(trimNewline(b)) != "deny"
+}
+
+// fork starts the command; it runs on the forking thread.
+func (e *Executor) fork(c Command, extra []string, null *os.File) (process, error) {
+	if c.Path == "" {
+		return process{}, errors.New("it has not been resolved")
+	}
 	path, argv := c.execArgs(extra)
 	fd := -1
 	sys := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM, PidFD: &fd}
 	if os.Geteuid() == 0 {
-		sys.Credential = &syscall.Credential{Uid: c.UID, Gid: c.GID, Groups: []uint32{c.GID}}
+		sys.Credential = &syscall.Credential{Uid: c.UID, Gid: c.GID, Groups: []uint32{c.GID}, NoSetGroups: !e.setgroups}
 	} else if c.UID != uint32(os.Geteuid()) {
 		return process{}, fmt.Errorf("only root can run it as uid %d; run the daemon as root or remove the user", c.UID)
 	}
-	q := forkRequest{path: path, argv: argv, env: e.env, sys: sys}
 	var p process
+	out := null
 	if c.Log {
 		r, w, err := os.Pipe()
 		if err != nil {
 			return process{}, fmt.Errorf("pipe for its output: %w", err)
 		}
 		defer w.Close()
-		p.output, q.out = r, w
+		p.output, out = r, w
 	}
-	reply := make(chan forkReply, 1)
-	q.reply = reply
-	e.forks <- q
-	a := <-reply
-	if a.err != nil {
+	// Descriptors opened without O_CLOEXEC by anybody in the process must not
+	// reach a script.
+	_ = unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
+	pid, err := syscall.ForkExec(path, argv, &syscall.ProcAttr{
+		Env: e.env, Sys: sys, Files: []uintptr{null.Fd(), out.Fd(), out.Fd()},
+	})
+	if err != nil {
 		if p.output != nil {
 			p.output.Close()
 		}
-		return process{}, fmt.Errorf("%s: %w", path, a.err)
+		return process{}, fmt.Errorf("%s: %w", path, err)
 	}
-	p.pid = a.pid
+	p.pid = pid
 	if fd >= 0 && unix.SetNonblock(fd, true) == nil {
 		p.pidfd = os.NewFile(uintptr(fd), "pidfd")
 	}

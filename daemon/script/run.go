@@ -1,6 +1,7 @@
 package script
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -46,48 +47,106 @@ func (r Result) String() string {
 	return "exit " + strconv.Itoa(r.Code)
 }
 
-// Run is one script that was started.
+// Run is one script that was given to Start.
 type Run struct {
 	exec   *Executor
-	line   string
+	cmd    Command
+	extra  []string
+	done   func(Result)
 	began  time.Time
 	ended  chan struct{}
 	result Result // valid once ended is closed
 
-	mu        sync.Mutex
-	pid       int // -1 before the start and from the moment of reaping
-	timer     *time.Timer
-	kills     int
-	timedOut  bool
-	stopped   bool
-	stopEarly bool // Terminate came before the pid was known
+	mu       sync.Mutex
+	pid      int  // 0 before the fork and from the moment of reaping
+	over     bool // reaped, or given up before the fork
+	timer    *time.Timer
+	kills    int
+	timedOut bool
+	stopped  bool
 }
 
-// Ended is closed when the script has ended and has been reaped.
+// errNotStarted is the Err of a run whose time was up before its fork.
+var errNotStarted = errors.New("it was not started in time; look whether a file system on the way to a script hangs")
+
+// Ended is closed when the script has ended and has been reaped, or has been
+// given up.
 func (r *Run) Ended() <-chan struct{} { return r.ended }
 
 // Result is how it ended; only valid once Ended is closed.
 func (r *Run) Result() Result { return r.result }
 
+// finish delivers the result; whoever sets over calls it, once.
+func (r *Run) finish(res Result) {
+	res.Took = time.Since(r.began)
+	r.result = res
+	r.exec.forget(r)
+	close(r.ended)
+	if r.done != nil {
+		r.done(res)
+	}
+}
+
+// started takes the outcome of the fork, on the forking thread.
+func (r *Run) started(p process, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case err != nil:
+		if !r.over {
+			r.over = true
+			r.stopTimer()
+			go r.finish(Result{Err: err})
+		}
+		return
+	case r.over:
+		// Given up during the fork: nobody waits for it any more.
+		_ = syscall.Kill(-p.pid, syscall.SIGKILL)
+	}
+	r.pid = p.pid
+	if p.output != nil {
+		go r.exec.copyOutput(r.cmd.Line, p.output)
+	}
+	go func() {
+		res, report := r.wait(p)
+		if p.output != nil {
+			// What stays in the background may keep the pipe open for ever.
+			_ = p.output.SetReadDeadline(time.Now().Add(time.Second))
+		}
+		if report {
+			r.finish(res)
+		}
+	}()
+}
+
+// waiting tells whether the run still wants to be forked.
+func (r *Run) waiting() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.over
+}
+
+func (r *Run) stopTimer() {
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+}
+
 // Terminate sends SIGTERM to the script's process group, and SIGKILL later as
-// after a timeout. It does nothing for a script that has ended.
+// after a timeout. A script that has not started never will. It does nothing
+// for one that has ended.
 func (r *Run) Terminate() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.pid < 0 {
-		r.stopEarly = true
-		return
-	}
-	r.terminateLocked()
-}
-
-func (r *Run) terminateLocked() {
-	if r.stopped || r.timedOut {
+	if r.over || r.stopped || r.timedOut {
 		return
 	}
 	r.stopped = true
-	if r.timer != nil {
-		r.timer.Stop()
+	r.stopTimer()
+	if r.pid == 0 {
+		r.over = true
+		go r.finish(Result{Stopped: true})
+		return
 	}
 	r.escalateLocked()
 }
@@ -96,11 +155,16 @@ func (r *Run) terminateLocked() {
 func (r *Run) timeUp() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.pid < 0 {
+	if r.over {
 		return
 	}
 	if !r.stopped {
 		r.timedOut = true
+	}
+	if r.pid == 0 {
+		r.over = true
+		go r.finish(Result{TimedOut: true, Err: errNotStarted})
+		return
 	}
 	r.escalateLocked()
 }
@@ -115,7 +179,7 @@ func (r *Run) escalateLocked() {
 		next = r.exec.killAfter
 	}
 	if r.kills > 0 {
-		r.exec.log.Warn("script does not end, killing it", "script", r.line, "pid", r.pid, "attempt", r.kills)
+		r.exec.log.Warn("script does not end, killing it", "script", r.cmd.Line, "pid", r.pid, "attempt", r.kills)
 	}
 	r.kills++
 	_ = syscall.Kill(-r.pid, sig)
@@ -132,18 +196,18 @@ func (r *Run) signal(sig syscall.Signal) {
 }
 
 // wait blocks until the script has ended, clears up its group and reaps it.
-func (r *Run) wait(p process) Result {
+// report is false for a run that was given up before.
+func (r *Run) wait(p process) (res Result, report bool) {
 	p.awaitExit()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.timer != nil {
-		r.timer.Stop()
-	}
+	r.stopTimer()
 	if r.timedOut || r.stopped {
 		// The leader is still a zombie, so the group's id is still its own.
-		_ = syscall.Kill(-r.pid, syscall.SIGKILL)
+		_ = syscall.Kill(-p.pid, syscall.SIGKILL)
 	}
-	r.pid = -1
+	report = !r.over
+	r.pid, r.over = 0, true
 	var ws syscall.WaitStatus
 	for {
 		_, err := syscall.Wait4(p.pid, &ws, 0, nil)
@@ -151,14 +215,14 @@ func (r *Run) wait(p process) Result {
 			break
 		}
 		if err != syscall.EINTR {
-			return Result{Err: fmt.Errorf("waiting for pid %d: %w", p.pid, err)}
+			return Result{Err: fmt.Errorf("waiting for pid %d: %w", p.pid, err)}, report
 		}
 	}
-	res := Result{TimedOut: r.timedOut, Stopped: r.stopped, Took: time.Since(r.began)}
+	res = Result{TimedOut: r.timedOut, Stopped: r.stopped}
 	if ws.Signaled() {
 		res.Signal = ws.Signal()
 	} else {
 		res.Code = ws.ExitStatus()
 	}
-	return res
+	return res, report
 }
