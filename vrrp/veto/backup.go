@@ -48,7 +48,7 @@ type round struct {
 
 // repeats is how often a question, or an "unheard", is repeated within one
 // interval, so that lost datagrams decide nothing.
-const repeats = 3
+const repeats = 7
 
 // probe is one look at the LAN.
 type probe struct {
@@ -293,7 +293,7 @@ func (m *Machine) onAnswer(now vrrp.Instant, e *Answer) {
 }
 
 // onWantHold answers the Router, whose own timer has ended.
-func (m *Machine) onWantHold(now vrrp.Instant, e *WantHold) {
+func (m *Machine) onWantHold(now vrrp.Instant, want *WantHold) {
 	c := &m.c
 	switch {
 	case !m.listening():
@@ -308,8 +308,8 @@ func (m *Machine) onWantHold(now vrrp.Instant, e *WantHold) {
 	case c.lanHeard && now < c.lanAt.Add(m.down()):
 		m.emit(&Permit{Reason: "adverts are heard on the LAN"})
 		return
-	case e.Preempt:
-		if m.evidence(now) == NothingAnswers {
+	case want.Preempt:
+		if _, e := m.evidence(now); e == NothingAnswers {
 			m.refuse(now, Deaf, m.a)
 			return
 		}

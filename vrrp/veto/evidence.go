@@ -85,15 +85,20 @@ func (m *Machine) weigh(now vrrp.Instant) Verdict {
 	c.speaker, c.other = first, second
 	c.detail.LANSilent = now.Sub(c.lanAt)
 	c.detail.Direction = m.direction(now, first)
-	c.detail.Evidence = m.evidence(now)
+	look, evidence := m.evidence(now)
+	c.detail.Evidence = evidence
 	c.waited = false
 	if second >= 0 {
 		return TwoHolders
 	}
 	c.holder = first
-	switch c.detail.Evidence {
+	switch evidence {
 	case NeighbourAnswers:
-		return Mute
+		// A holder that has not spoken since the look at the LAN began may be
+		// paused as a whole. It is mute if it speaks and is not heard.
+		if p := &m.members[first]; max(p.meshAt, p.answeredAt) >= look {
+			return Mute
+		}
 	case NothingAnswers:
 		return Deaf
 	case NoEvidence, VIPAnswers:
@@ -144,31 +149,31 @@ func (m *Machine) outranked(p *member) bool {
 	return p.answer.Source.Compare(m.source) > 0
 }
 
-// evidence reads the probe of this round, or of the last one while this one is
-// too young to have been answered.
-func (m *Machine) evidence(now vrrp.Instant) LANEvidence {
+// evidence reads the probe of this round, or of the last one while this one
+// has no result yet, and says when that look at the LAN began.
+func (m *Machine) evidence(now vrrp.Instant) (vrrp.Instant, LANEvidence) {
 	c := &m.c
 	if m.cfg.Probe == ProbeOff || c.proxied {
-		return NoEvidence
+		return 0, NoEvidence
 	}
 	p := &c.probe
 	if !p.got {
 		p = &c.before
 	}
 	if !p.got || !p.usable || now.Sub(p.at) > 2*m.a {
-		return NoEvidence
+		return 0, NoEvidence
 	}
 	switch {
 	case p.vip:
-		return VIPAnswers
+		return p.at, VIPAnswers
 	case p.neighbour:
-		return NeighbourAnswers
+		return p.at, NeighbourAnswers
 	case c.frameAt >= p.at:
 		// Frames come in and our questions go unanswered: what is silent may
 		// be our own sending, so this says nothing of the holder.
-		return NoEvidence
+		return p.at, NoEvidence
 	}
-	return NothingAnswers
+	return p.at, NothingAnswers
 }
 
 // direction compares what this node heard of the holder on the LAN with what

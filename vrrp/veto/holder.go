@@ -21,8 +21,23 @@ type holding struct {
 	openAt  vrrp.Instant  // when the last Shut ended
 	testAt  vrrp.Instant  // next test while shut
 
+	answerBy vrrp.Instant // when queries kept for an overdue advert are answered
+
 	rivalAt vrrp.Instant // first advert of another holder, while Active
 	two     bool
+}
+
+// complaint is what a member says of the silence of the own address.
+type complaint struct {
+	at       vrrp.Instant // its last Unheard
+	nonce    uint64       // of it
+	waits    bool         // for Yield or Insist
+	insisted vrrp.Instant // when this node last insisted
+	refuted  uint64       // the nonce to which it insisted
+	// repeated is the last Unheard with a new nonce, so of a new look at the
+	// LAN, after this node insisted. Only that counts towards a majority: what
+	// members saw while this node was paused is not held against it.
+	repeated vrrp.Instant
 }
 
 // reset forgets a running test on a change of state; being shut outlives it.
@@ -31,11 +46,37 @@ func (h *holding) reset() {
 	h.rivalAt = 0
 }
 
-// onQuery answers for the own instance. A stranger gets no answer.
+// onQuery answers for the own instance. A stranger gets no answer. A holder
+// whose advert is overdue has just been held up: its advert leaves first, so
+// that a hiccup shorter than M does not pass for a wedged loop.
 func (m *Machine) onQuery(now vrrp.Instant, e *Query) {
-	if m.index(e.From) < 0 {
+	i := m.index(e.From)
+	if i < 0 {
 		return
 	}
+	if m.state == vrrp.Active && m.joined() && now.Sub(m.sentAt) > m.a+m.a/4 {
+		p := &m.members[i]
+		p.query, p.queried = *e, true
+		if m.h.answerBy == 0 {
+			m.h.answerBy = now.Add(m.a / 8)
+		}
+		return
+	}
+	m.answer(now, e)
+}
+
+// answerHeld answers what was kept for the overdue advert.
+func (m *Machine) answerHeld(now vrrp.Instant) {
+	m.h.answerBy = 0
+	for i := range m.members {
+		if p := &m.members[i]; p.queried {
+			p.queried = false
+			m.answer(now, &p.query)
+		}
+	}
+}
+
+func (m *Machine) answer(now vrrp.Instant, e *Query) {
 	a := &SendAnswer{
 		To: e.From, Nonce: e.Nonce, Priority: m.priority, Source: m.source,
 		AdvertAge: Never, LANHeard: Never,
@@ -94,7 +135,12 @@ func (m *Machine) onUnheard(now vrrp.Instant, e *Unheard) {
 		m.emit(&SendYield{To: e.From, Nonce: e.Nonce})
 		return
 	}
-	p.told, p.toldNo, p.wants, p.fit = now, e.Nonce, true, true
+	p.fit = true
+	k := &p.complaint
+	if k.insisted != 0 && now.Sub(k.insisted) <= 3*m.a && e.Nonce != k.refuted {
+		k.repeated = now
+	}
+	k.at, k.nonce, k.waits = now, e.Nonce, true
 	if m.weighComplaints(now) {
 		return
 	}
@@ -102,14 +148,14 @@ func (m *Machine) onUnheard(now vrrp.Instant, e *Unheard) {
 	switch {
 	case h.testing:
 	case h.passed != 0 && now.Sub(h.passed) < m.a/2:
-		m.insist()
+		m.insist(now)
 	default:
 		m.startTest(now)
 	}
 }
 
 // weighComplaints shuts when a majority of the fit members has lately found
-// the address silent. This node is one of them and finds it well, so that of
+// the address silent, and found it so again after this node had tested its LAN. This node is one of them and finds it well, so that of
 // two nodes neither outvotes the other: there the LAN test decides.
 func (m *Machine) weighComplaints(now vrrp.Instant) bool {
 	if m.state != vrrp.Active || m.h.shut {
@@ -122,7 +168,7 @@ func (m *Machine) weighComplaints(now vrrp.Instant) bool {
 			continue
 		}
 		fit++
-		if p.told != 0 && now.Sub(p.told) <= 3*m.a {
+		if k := &p.complaint; k.repeated != 0 && now.Sub(k.repeated) <= 3*m.a {
 			told++
 			by = i
 		}
@@ -162,24 +208,24 @@ func (m *Machine) tested(now vrrp.Instant, o TestOutcome) {
 	case h.failed:
 		m.shut(now, m.complainer(), "members do not hear this node's address and its LAN test failed")
 	default:
-		m.insist()
+		m.insist(now)
 	}
 }
 
 func (m *Machine) complainer() int {
 	for i := range m.members {
-		if m.members[i].wants {
+		if m.members[i].complaint.waits {
 			return i
 		}
 	}
 	return -1
 }
 
-func (m *Machine) insist() {
+func (m *Machine) insist(now vrrp.Instant) {
 	for i := range m.members {
-		if p := &m.members[i]; p.wants {
-			p.wants = false
-			m.emit(&SendInsist{To: p.id, Nonce: p.toldNo})
+		if k := &m.members[i].complaint; k.waits {
+			k.waits, k.insisted, k.refuted = false, now, k.nonce
+			m.emit(&SendInsist{To: m.members[i].id, Nonce: k.nonce})
 		}
 	}
 }
@@ -198,11 +244,11 @@ func (m *Machine) shut(now vrrp.Instant, by int, reason string) {
 	h.testAt = now.Add(m.a)
 	m.emit(&Shut{Reason: reason})
 	for i := range m.members {
-		p := &m.members[i]
-		if p.told != 0 && now.Sub(p.told) <= 3*m.a {
-			m.emit(&SendYield{To: p.id, Nonce: p.toldNo})
+		k := &m.members[i].complaint
+		if k.at != 0 && now.Sub(k.at) <= 3*m.a {
+			m.emit(&SendYield{To: m.members[i].id, Nonce: k.nonce})
 		}
-		p.told, p.wants = 0, false
+		*k = complaint{}
 	}
 	a := &Alarm{Kind: ShutAlarm, Self: m.cfg.Self}
 	if by >= 0 {
@@ -213,9 +259,9 @@ func (m *Machine) shut(now vrrp.Instant, by int, reason string) {
 
 func (m *Machine) holderDeadline() vrrp.Instant {
 	h := &m.h
-	var d vrrp.Instant
+	d := h.answerBy
 	if h.testing {
-		d = h.testBy
+		d = earlier(d, h.testBy)
 	}
 	if h.shut && !h.testing {
 		d = earlier(d, h.testAt)
@@ -227,6 +273,9 @@ func (m *Machine) holderDeadline() vrrp.Instant {
 // per interval and reopens when it passes after the hold-off.
 func (m *Machine) serveHolder(now vrrp.Instant) {
 	h := &m.h
+	if h.answerBy != 0 && now >= h.answerBy {
+		m.answerHeld(now)
+	}
 	if h.testing && now >= h.testBy {
 		m.tested(now, TestImpossible)
 	}

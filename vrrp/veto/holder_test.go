@@ -45,12 +45,13 @@ func TestToldHolderWhoseLANTestFailsShutsAndYields(t *testing.T) {
 	wantOnly[*SendYield](t, r.step(&Unheard{From: lb2, Nonce: 6}))
 }
 
-func TestToldHolderShutsWhenAMajorityOfFitMembersSaysSo(t *testing.T) {
+func TestToldHolderShutsWhenAMajorityOfFitMembersRepeatsIt(t *testing.T) {
 	r := newHolder(t)
-	test := wantOnly[*TestLAN](t, r.step(&Unheard{From: lb1, Nonce: 5}))
-	wantOnly[*SendInsist](t, r.step(&LANTested{Round: test.Round, Outcome: TestPassed}))
+	r.complain(lb1, 5, TestPassed)
+	r.complain(lb2, 6, TestPassed)
 	r.now = r.now.Add(interv)
-	out := r.step(&Unheard{From: lb2, Nonce: 6})
+	r.complain(lb1, 7, TestPassed)
+	out := r.step(&Unheard{From: lb2, Nonce: 8})
 	wantOnly[*Shut](t, out)
 	var to []NodeID
 	for _, a := range out {
@@ -63,12 +64,57 @@ func TestToldHolderShutsWhenAMajorityOfFitMembersSaysSo(t *testing.T) {
 	}
 }
 
+// complain is told once and answers the test, if one is asked for.
+func (r *rig) complain(from NodeID, nonce uint64, o TestOutcome) {
+	r.t.Helper()
+	insists := 0
+	count := func(out []Action) {
+		for _, a := range out {
+			if _, ok := a.(*SendInsist); ok {
+				insists++
+			}
+		}
+	}
+	out := r.step(&Unheard{From: from, Nonce: nonce})
+	count(out)
+	for _, a := range out {
+		if test, ok := a.(*TestLAN); ok {
+			count(r.step(&LANTested{Round: test.Round, Outcome: o}))
+		}
+	}
+	if insists != 1 {
+		r.t.Fatalf("insisted %d times to %s", insists, nodeName(from))
+	}
+}
+
+// What a whole cluster saw while the holder was paused comes in at once when
+// it goes on.
+func TestComplaintsOfAPauseAreNotCounted(t *testing.T) {
+	r := newHolder(t)
+	test := wantOnly[*TestLAN](t, r.step(&Unheard{From: lb1, Nonce: 5}))
+	for nonce := range uint64(3) {
+		r.step(&Unheard{From: lb1, Nonce: 6 + nonce})
+		r.step(&Unheard{From: lb2, Nonce: 16 + nonce})
+	}
+	r.step(&LANTested{Round: test.Round, Outcome: TestPassed})
+	if n, s := len(all[*SendInsist](r)), len(all[*Shut](r)); n != 2 || s != 0 {
+		t.Errorf("insisted %d times, shut %d times, want to insist to both", n, s)
+	}
+	// Repetitions of what was refuted count as little.
+	r.step(&Unheard{From: lb1, Nonce: 8})
+	r.step(&Unheard{From: lb2, Nonce: 18})
+	if s := len(all[*Shut](r)); s != 0 {
+		t.Error("shut by repetitions")
+	}
+}
+
 func TestAnUnfitMemberIsNotCounted(t *testing.T) {
 	lb4 := NodeID{4}
 	r := newHolder(t, func(c *Config) { c.Members = append(c.Members, lb4) })
-	wantOnly[*TestLAN](t, r.step(&Unheard{From: lb1, Nonce: 5}))
-	if out := r.step(&Unheard{From: lb2, Nonce: 6}); len(out) != 0 {
-		t.Fatalf("two of four fit members: %v", out)
+	for nonce := range uint64(2) {
+		r.complain(lb1, nonce, TestPassed)
+		r.complain(lb2, nonce, TestPassed)
+		r.now = r.now.Add(interv)
 	}
 	wantOnly[*Shut](t, r.step(&PeerFit{Node: lb4, Fit: false}))
 }
@@ -81,10 +127,13 @@ func TestOfTwoNodesTheLANTestDecides(t *testing.T) {
 
 func TestOldComplaintsAreNotCounted(t *testing.T) {
 	r := newHolder(t)
-	test := wantOnly[*TestLAN](t, r.step(&Unheard{From: lb1, Nonce: 5}))
-	r.step(&LANTested{Round: test.Round, Outcome: TestPassed})
+	for nonce := range uint64(2) {
+		r.complain(lb1, nonce, TestPassed)
+	}
 	r.now = r.now.Add(3*interv + 1)
-	wantOnly[*TestLAN](t, r.step(&Unheard{From: lb2, Nonce: 6}))
+	for nonce := range uint64(2) {
+		r.complain(lb2, nonce, TestPassed)
+	}
 }
 
 func TestTestWithoutAResultInsists(t *testing.T) {

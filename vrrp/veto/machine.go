@@ -39,18 +39,20 @@ type Config struct {
 
 // member is what is known of another node.
 type member struct {
-	id         NodeID
-	source     netip.Addr
-	fit        bool
-	meshAt     vrrp.Instant // last advert with a priority on the mesh
-	lanAt      vrrp.Instant // last advert on the LAN
-	asked      vrrp.Instant // when the question answered last was first asked
+	id     NodeID
+	source netip.Addr
+	fit    bool
+	meshAt vrrp.Instant // last advert with a priority on the mesh
+	lanAt  vrrp.Instant // last advert on the LAN
+
 	answer     Answer
+	asked      vrrp.Instant // when the question answered last was first asked; zero: void
 	answeredAt vrrp.Instant
 	hearsAt    vrrp.Instant // when it last heard the holder in question on the LAN; zero: never
-	told       vrrp.Instant // its last Unheard
-	toldNo     uint64       // the nonce of it
-	wants      bool         // it waits for Yield or Insist
+
+	complaint complaint
+	query     Query // kept until the own overdue advert has left
+	queried   bool
 }
 
 // Machine is the veto of one instance. The zero value is not usable.
@@ -178,6 +180,7 @@ func (m *Machine) Step(now vrrp.Instant, ev Event) []Action {
 		m.onSelf(now, e)
 	case *AdvertSent:
 		m.sentAt = now
+		m.answerHeld(now)
 	case *Advert:
 		m.onAdvert(now, e)
 	case *FrameHeard:
@@ -254,6 +257,10 @@ func (m *Machine) onSelf(now vrrp.Instant, e *Self) {
 	}
 	m.endCase(now)
 	m.h.reset()
+	for i := range m.members {
+		m.members[i].complaint = complaint{}
+	}
+	m.answerHeld(now)
 	switch e.State {
 	case vrrp.Backup:
 		m.c.lanAt, m.c.anyAt, m.c.lanHeard = now, now, false

@@ -4,8 +4,9 @@ import "github.com/keepmesh/keepmesh/vrrp"
 
 // mute is the dealing with a holder whose address is silent.
 type mute struct {
-	to     int // index of the holder told, -1 for nobody
-	nonce  uint64
+	to     int    // index of the holder told, -1 for nobody
+	nonce  uint64 // of the last look at the LAN
+	before uint64 // of the look before
 	sentAt vrrp.Instant
 	again  vrrp.Instant
 	left   int
@@ -23,8 +24,8 @@ func (u *mute) outcome() Verdict {
 	return NoReply
 }
 
-// tell sends "unheard" to the holder, once per interval, repeated until it
-// replies.
+// tell sends "unheard" to the holder, with a new nonce for each look at the
+// LAN, repeated until it replies.
 func (m *Machine) tell(now vrrp.Instant) {
 	c := &m.c
 	u := &c.mute
@@ -32,8 +33,9 @@ func (m *Machine) tell(now vrrp.Instant) {
 		return
 	}
 	if u.to < 0 {
-		*u = mute{to: c.speaker, nonce: m.nextNonce()}
+		*u = mute{to: c.speaker}
 	}
+	u.before, u.nonce = u.nonce, m.nextNonce()
 	u.sentAt, u.until, u.left = now, now.Add(m.a), repeats+1
 	m.sendUnheard(now)
 }
@@ -58,7 +60,7 @@ func (m *Machine) silentSince(u *mute) bool {
 
 func (m *Machine) told(from NodeID, nonce uint64) bool {
 	u := &m.c.mute
-	return m.listening() && u.to >= 0 && u.nonce == nonce && m.members[u.to].id == from
+	return m.listening() && u.to >= 0 && m.members[u.to].id == from && (nonce == u.nonce || nonce == u.before && nonce != 0)
 }
 
 // onYield waits the own skew, as after priority 0: of several that were told,

@@ -2,7 +2,9 @@ package veto
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -303,10 +305,7 @@ func TestPartitionHasTwoHoldersAndHealsToOne(t *testing.T) {
 func TestLossyMeshDuringTheBlock(t *testing.T) {
 	for seed := range uint64(20) {
 		s := settled(t, true)
-		s.rng.Uint64()
-		for range seed {
-			s.rng.Uint64()
-		}
+		s.rng = rand.New(rand.NewPCG(seed, 6))
 		s.vrrpOK = no
 		s.meshOK = func(int, int) bool { return s.rng.IntN(100) >= 20 }
 		s.run(60 * sec)
@@ -333,5 +332,159 @@ func TestOneWayMeshDuringTheBlockMovesNothing(t *testing.T) {
 	want := "lb1's adverts arrive on the mesh but it does not answer lb3: check UDP lb3 -> lb1"
 	if !slices.Contains(s.nodes[2].alarms, want) {
 		t.Errorf("alarms %q", s.nodes[2].alarms)
+	}
+}
+
+func TestSilentAddressIsGivenUpWhenAllOthersSaySo(t *testing.T) {
+	s := settled(t, true)
+	s.runToAdvert(0)
+	from := s.now
+	s.vrrpOK = no
+	s.nodes[0].silent = true
+	s.run(7 * sec)
+	s.wantHolder("lb2")
+	if d := s.nodes[1].tookAt.Sub(from); d > 2*downOf(120) {
+		t.Errorf("moved after %v, want within 2M = %v", d, 2*downOf(120))
+	}
+	s.wantAtMost(0, sec)
+}
+
+// One backup of two does not find the address: its word alone moves nothing.
+func TestOneBackupThatDoesNotFindTheAddressMovesNothing(t *testing.T) {
+	s := settled(t, true)
+	cut := func(from, to int) bool { return from+to != 2 || from == to }
+	s.lanOK = cut // lb1 and lb3 have lost each other, and each has the others
+	s.run(30 * sec)
+	s.wantHolder("lb1")
+	s.wantAtMost(0, 0)
+	if v, d := s.nodes[2].machine.Verdict(); v != Mute || !d.Insists {
+		t.Errorf("lb3: verdict %q, %+v", v, d)
+	}
+	want := "lb1 insists: lb3 finds its address silent on the LAN, lb1's own LAN test passes"
+	if !slices.Contains(s.nodes[2].alarms, want) {
+		t.Errorf("alarms %q", s.nodes[2].alarms)
+	}
+}
+
+func TestShorterStallMovesNothing(t *testing.T) {
+	for _, host := range []bool{false, true} {
+		for _, blocked := range []bool{false, true} {
+			for n := range 40 {
+				s := settled(t, true)
+				if blocked {
+					s.vrrpOK = no
+				}
+				s.run(8 * sec)
+				s.runToAdvert(time.Duration(n) * sec / 40)
+				s.nodes[0].pause(host)
+				// Shorter than what is left of the successor's timer.
+				s.run(downOf(120) - sec - 10*time.Millisecond)
+				s.nodes[0].resume()
+				s.run(20 * sec)
+				s.wantHolder("lb1")
+				s.wantAtMost(0, 0)
+				if s.nodes[1].tookAt != 0 || s.nodes[2].tookAt != 0 {
+					t.Fatalf("host %v, blocked %v, offset %d/40: taken over", host, blocked, n)
+				}
+			}
+		}
+	}
+}
+
+func TestLongStallIsTakenOverAndHealsToOne(t *testing.T) {
+	s := settled(t, true)
+	s.vrrpOK = no
+	s.run(8 * sec)
+	s.runToAdvert(sec / 2)
+	last := s.nodes[0].sentMesh
+	s.nodes[0].pause(false)
+	s.run(8 * sec)
+	// The address still answers from the stopped node's kernel: that is no
+	// holder's word.
+	if got, want := s.nodes[1].tookAt, last.Add(meshDelay+downOf(120)); got != want {
+		t.Errorf("taken over %v late", got.Sub(want))
+	}
+	s.nodes[0].resume()
+	s.run(5 * sec)
+	s.wantHolder("lb1")
+}
+
+func TestStalledBackupTakesNothing(t *testing.T) {
+	s := settled(t, true)
+	s.vrrpOK = no
+	s.run(8 * sec)
+	for n := range 20 {
+		s.nodes[1].pause(false)
+		s.run(time.Duration(n+1) * sec / 2)
+		s.nodes[1].resume()
+		s.run(2 * sec)
+	}
+	s.wantHolder("lb1")
+	s.wantAtMost(0, 0)
+}
+
+// Adverts come and go in every direction and a tenth of the mesh is lost; the
+// LAN itself works. Nothing may move.
+func TestFlappingVRRPMovesNothing(t *testing.T) {
+	for seed := range uint64(40) {
+		s := settled(t, true)
+		s.rng = rand.New(rand.NewPCG(seed, 7))
+		var ok [9]bool
+		s.vrrpOK = func(from, to int) bool { return ok[from*3+to] }
+		s.meshOK = func(int, int) bool { return s.rng.IntN(10) > 0 }
+		for range 40 {
+			for i := range ok {
+				ok[i] = s.rng.IntN(3) == 0
+			}
+			s.run(time.Duration(s.rng.IntN(6000)) * time.Millisecond)
+		}
+		if s.wantHolder("lb1"); s.dual != 0 || s.none != 0 {
+			t.Fatalf("seed %d: several holders for %v, none for %v\n%s", seed, s.dual, s.none, strings.Join(s.trace, "\n"))
+		}
+	}
+}
+
+// Whatever happened, soon after healing there is one holder, the same seed
+// gives the same trace, and no node is left shut for ever.
+func TestAnyFaultsHealToOneHolder(t *testing.T) {
+	run := func(seed uint64) *sim {
+		s := settled(t, true)
+		s.rng = rand.New(rand.NewPCG(seed, 8))
+		var v, l, m [16]bool
+		at := func(a *[16]bool) func(int, int) bool {
+			return func(from, to int) bool { return a[(from+1)*4+to+1] }
+		}
+		s.vrrpOK, s.lanOK, s.meshOK = at(&v), at(&l), at(&m)
+		for range 20 {
+			for i := range v {
+				v[i], l[i], m[i] = s.rng.IntN(2) == 0, s.rng.IntN(4) > 0, s.rng.IntN(4) > 0
+			}
+			n := s.nodes[s.rng.IntN(3)]
+			switch s.rng.IntN(4) {
+			case 0:
+				n.kill()
+				n.paused = false
+				n.backlog = nil
+				n.boot(nil)
+			case 1:
+				n.pause(s.rng.IntN(2) == 0)
+			}
+			s.run(time.Duration(s.rng.IntN(8000)) * time.Millisecond)
+			n.resume()
+		}
+		s.vrrpOK, s.lanOK, s.meshOK = yes, yes, yes
+		s.run(downOf(100) + 2*interv)
+		if h := s.holder(); len(h) != 3 {
+			t.Fatalf("seed %d: %q hold after healing\n%s", seed, h, strings.Join(s.trace, "\n"))
+		}
+		s.run(32 * 3 * downOf(100))
+		s.wantHolder("lb1")
+		return s
+	}
+	for seed := range uint64(40) {
+		run(seed)
+	}
+	if d := cmp.Diff(run(3).trace, run(3).trace); d != "" {
+		t.Errorf("the same seed gives another trace:\n%s", d)
 	}
 }

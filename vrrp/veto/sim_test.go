@@ -56,6 +56,10 @@ type simNode struct {
 	state   vrrp.State
 
 	gen      int // of this run of the daemon
+	paused   bool
+	silent   bool // its kernel does not answer for the address
+	host     bool // the whole host is paused: its kernel does not answer either
+	backlog  []func()
 	tookAt   vrrp.Instant
 	sentMesh vrrp.Instant
 	verdicts []Verdict
@@ -137,6 +141,19 @@ func (n *simNode) boot(change func(*vrrp.InstanceConfig)) {
 	n.toRouter(&vrrp.Start{})
 }
 
+// pause stops the daemon, and with host its kernel too.
+func (n *simNode) pause(host bool) { n.paused, n.host = true, host }
+
+// resume lets it go on: its sockets are read before any timer is served.
+func (n *simNode) resume() {
+	n.paused, n.host = false, false
+	backlog := n.backlog
+	n.backlog = nil
+	for _, do := range backlog {
+		do()
+	}
+}
+
 func (n *simNode) kill() { n.s.account(); n.alive, n.holds = false, false }
 
 func (s *sim) at(d time.Duration, do func()) {
@@ -148,7 +165,11 @@ func (s *sim) at(d time.Duration, do func()) {
 func (s *sim) to(n *simNode, d time.Duration, do func()) {
 	gen := n.gen
 	s.at(d, func() {
-		if n.alive && n.gen == gen {
+		switch {
+		case !n.alive || n.gen != gen:
+		case n.paused:
+			n.backlog = append(n.backlog, do)
+		default:
 			do()
 		}
 	})
@@ -221,7 +242,7 @@ func (s *sim) run(d time.Duration) {
 }
 
 func (n *simNode) deadline() (vrrp.Instant, bool) {
-	if !n.alive {
+	if !n.alive || n.paused {
 		return 0, false
 	}
 	d, ok := n.router.Deadline()
@@ -385,11 +406,11 @@ func (n *simNode) obey(a Action) {
 func (n *simNode) lookAround() (vip, neighbour bool) {
 	for _, o := range n.s.nodes {
 		n.frame(o)
-		if o == n || !o.alive || !n.s.lanOK(n.n, o.n) || !n.s.lanOK(o.n, n.n) {
+		if o == n || !o.alive || o.host || !n.s.lanOK(n.n, o.n) || !n.s.lanOK(o.n, n.n) {
 			continue
 		}
 		neighbour = true
-		vip = vip || o.holds
+		vip = vip || o.holds && !o.silent
 	}
 	return vip, neighbour || n.s.lanOK(n.n, gateway) && n.s.lanOK(gateway, n.n)
 }

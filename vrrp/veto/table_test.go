@@ -110,8 +110,8 @@ func TestMuteHolderThatDoesNotReplyWithinAIsReplaced(t *testing.T) {
 	r.run(start.Add(10 * sec))
 	r.wantTaken(timeM.Add(interv))
 	// Repeated within the interval: one lost datagram decides nothing.
-	if n := len(all[*SendUnheard](r)); n != 4 {
-		t.Errorf("told %d times, want 4", n)
+	if n := len(all[*SendUnheard](r)); n != repeats+1 {
+		t.Errorf("told %d times, want %d", n, repeats+1)
 	}
 	if _, d := r.m.Verdict(); d.Last != NoReply {
 		t.Errorf("taken over for %q", d.Last)
