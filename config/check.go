@@ -107,6 +107,7 @@ func (d *decoder) user(s *stmt, t Token, group string) bool {
 // resets what keepalived resets, so that the model is what will run.
 func (d *decoder) check() {
 	d.checkInterfaces()
+	d.checkScriptUsers()
 	for _, i := range d.cfg.Instances {
 		d.checkInstance(i)
 	}
@@ -214,6 +215,8 @@ func (d *decoder) checkServerGroups() {
 		if v.Group != "" && !have[v.Group] {
 			d.out(Problem{Pos: v.Pos, Severity: Error, Path: "virtual_server " + v.name, Keyword: "group",
 				Message: fmt.Sprintf("there is no virtual_server_group %s", printable(v.Group)), Hint: nearest(v.Group, have)})
+			continue
 		}
+		d.checkServer(v)
 	}
 }

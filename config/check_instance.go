@@ -128,7 +128,8 @@ func (d *decoder) checkUnicast(i *Instance, say sayFunc) {
 		return
 	}
 	if i.Has("unicast_ttl") {
-		say("unicast_ttl", Warning, General, "needs unicast_peer, it is ignored", "")
+		d.out(Problem{Pos: i.End, Severity: Warning, Code: General, Path: i.path(), Keyword: "unicast_ttl",
+			Message: "needs unicast_peer, it is ignored", Hint: "unicast_peer { ADDRESS ... }"})
 		i.UnicastTTL = -1
 	}
 	for _, k := range []string{"unicast_src_ip", "unicast_peer"} {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -39,7 +40,6 @@ func (d *decoder) checkScripts() {
 		}
 	}
 	d.checkShellLines(uses)
-	removed := d.checkScriptUsers(uses)
 	if d.opt.Scripts == nil {
 		return
 	}
@@ -47,7 +47,7 @@ func (d *decoder) checkScripts() {
 	insecure := false
 	for n := range uses {
 		u := &uses[n]
-		if removed[u.spec] {
+		if d.noUser[u.spec] {
 			continue
 		}
 		file, runs := d.checkScriptFile(u)
@@ -73,30 +73,55 @@ func (d *decoder) checkScripts() {
 	}
 }
 
-// checkScriptUsers finds commands whose user does not exist.
-func (d *decoder) checkScriptUsers(uses []scriptUse) map[*ScriptSpec]bool {
-	removed := map[*ScriptSpec]bool{}
+// checkScriptUsers finds commands whose user does not exist. A vrrp_script
+// without a user is removed.
+func (d *decoder) checkScriptUsers() {
+	d.noUser = map[*ScriptSpec]bool{}
 	if d.opt.User == nil {
-		return removed
+		return
 	}
 	g := &d.cfg.Global
-	for _, u := range uses {
-		switch {
-		case u.spec.User != "":
+	var defaultErr error
+	switch {
+	case d.badScriptUser:
+		defaultErr = errors.New("script_user is not valid")
+	case g.ScriptSecurity && g.ScriptUser == "":
+		defaultErr = d.opt.User("keepalived_script", "")
+	}
+	hint := "create the user keepalived_script, or set script_user"
+	said := false
+	d.cfg.Scripts = slices.DeleteFunc(d.cfg.Scripts, func(s *Script) bool {
+		if s.badUser {
+			return true
+		}
+		if s.Spec.User != "" || defaultErr == nil {
+			return false
+		}
+		said = true
+		d.out(Problem{Pos: s.End, Severity: Error, Code: General, Path: "vrrp_script " + s.Name, Keyword: "script",
+			Message: "there is no user to run it, it is removed: " + defaultErr.Error(), Hint: hint})
+		return true
+	})
+	for _, u := range d.scripts {
+		if u.spec.User != "" {
 			if err := d.opt.User(u.spec.User, u.spec.Group); err != nil {
-				removed[u.spec] = true
+				d.noUser[u.spec] = true
 				d.out(Problem{Pos: u.spec.Pos, Severity: Error, Path: u.path, Keyword: u.keyword,
 					Message: err.Error() + ", the script will not be run", Hint: "what follows the command is its user and group; quote a command with arguments"})
 			}
-		case g.ScriptSecurity && g.ScriptUser == "":
-			if err := d.opt.User("keepalived_script", ""); err != nil {
-				removed[u.spec] = true
-				d.out(Problem{Pos: u.spec.Pos, Severity: Error, Code: General, Path: u.path, Keyword: u.keyword,
-					Message: "there is no user to run it: " + err.Error(), Hint: "create the user keepalived_script, or set script_user"})
+			continue
+		}
+		if defaultErr != nil {
+			d.noUser[u.spec] = true
+			code := General
+			if said {
+				code = OursOnly // keepalived says it once
 			}
+			said = true
+			d.out(Problem{Pos: u.spec.Pos, Severity: Error, Code: code, Path: u.path, Keyword: u.keyword,
+				Message: "there is no user to run it: " + defaultErr.Error(), Hint: hint})
 		}
 	}
-	return removed
 }
 
 // checkScriptFile looks at the program of a command; runs says that it would

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// checkServer looks at a virtual server once its block is closed.
+// checkServer looks at a virtual server whose group, if any, is known.
 func (d *decoder) checkServer(v *VirtualServer) {
 	say := func(keyword string, sev Severity, message, hint string) {
 		pos, _ := v.At(keyword)
@@ -45,16 +45,17 @@ func (d *decoder) checkRealServers(v *VirtualServer) {
 	path := "virtual_server " + v.name
 	seen := make(map[Endpoint]Pos, len(v.RealServers))
 	v.RealServers = slices.DeleteFunc(v.RealServers, func(r *RealServer) bool {
-		say := func(sev Severity, message, hint string) bool {
-			d.out(Problem{Pos: r.Pos, Severity: sev, Code: General, Path: path, Keyword: "real_server", Message: message, Hint: hint})
+		sayAt := func(pos Pos, sev Severity, message, hint string) bool {
+			d.out(Problem{Pos: pos, Severity: sev, Code: General, Path: path, Keyword: "real_server", Message: message, Hint: hint})
 			return true
 		}
+		say := func(sev Severity, message, hint string) bool { return sayAt(r.Pos, sev, message, hint) }
 		forward := v.Forward
 		if r.Forward != nil {
 			forward = *r.Forward
 		}
 		if v.Family != FamilyUnset && familyOf(r.Addr) != v.Family && forward.Method != "TUN" {
-			return say(Error, fmt.Sprintf("%s is not of the virtual server's family, it is ignored", r.Addr), "only tunnels cross families")
+			return sayAt(r.End, Error, fmt.Sprintf("%s is not of the virtual server's family, it is ignored", r.Addr), "only tunnels cross families")
 		}
 		if first, dup := seen[r.Endpoint]; dup {
 			return say(Error, fmt.Sprintf("%s port %d is given twice, this one is ignored", r.Addr, r.Port), "first at "+first.String())

@@ -43,12 +43,14 @@ type decoder struct {
 	lineCount int // lines of the plain block that is open
 
 	// What the checks at the end need.
-	names     map[string]Pos  // "kind name" to the first definition
-	rules     map[Family]int  // rules that were given a preference
-	ifaces    map[string]bool // nil: not checked
-	ifaceRefs []ifaceRef
-	scripts   []scriptUse
-	byName    map[string]*Instance
+	names         map[string]Pos  // "kind name" to the first definition
+	rules         map[Family]int  // rules that were given a preference
+	ifaces        map[string]bool // nil: not checked
+	ifaceRefs     []ifaceRef
+	scripts       []scriptUse
+	noUser        map[*ScriptSpec]bool // will not be run
+	badScriptUser bool
+	byName        map[string]*Instance
 }
 
 func (d *decoder) top() *frame {

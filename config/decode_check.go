@@ -93,7 +93,7 @@ func miscUser(d *decoder, s *stmt) {
 // beginHost reads the deprecated host block as one more connection: the
 // checker's own is set aside and put back at its end.
 func beginHost(d *decoder, s *stmt) {
-	d.warn(s, "is deprecated", "put connect_ip and so on directly into SMTP_CHECK")
+	d.advise(s, "is deprecated", "put connect_ip and so on directly into SMTP_CHECK")
 	d.hostOuter, d.chk.Connect = d.chk.Connect, Connection{}
 	d.opened = &d.chk.Block
 }

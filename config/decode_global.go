@@ -358,6 +358,7 @@ func scriptUser(d *decoder, s *stmt) {
 	g := &d.cfg.Global
 	group := s.arg(1).Text
 	if !d.user(s, t, group) {
+		d.badScriptUser = true
 		return
 	}
 	g.ScriptUser, g.ScriptGroup = t.Text, group

@@ -138,7 +138,7 @@ func unicastPeer(d *decoder, l *stmt) {
 		d.fail(l, fmt.Sprintf("min_ttl %d is above max_ttl %d", p.MinTTL, p.MaxTTL), "")
 	}
 	if slices.ContainsFunc(d.inst.UnicastPeers, func(o UnicastPeer) bool { return o.Addr == a }) {
-		d.fail(l, fmt.Sprintf("%s is given twice", a), "")
+		d.advise(l, fmt.Sprintf("%s is given twice", a), "")
 		return
 	}
 	d.inst.UnicastPeers = append(d.inst.UnicastPeers, p)
@@ -201,6 +201,14 @@ func useIPVlan(d *decoder, s *stmt) {
 			v.Name = t.Text
 		}
 	}
+}
+
+func nativeIPv6(d *decoder, s *stmt) {
+	if d.inst.Family == IPv4 {
+		d.fail(s, "stands after IPv4 addresses", "put it first, or remove it")
+		return
+	}
+	d.inst.NativeIPv6, d.inst.Family = true, IPv6
 }
 
 func oldChecksum(d *decoder, s *stmt) {
@@ -302,7 +310,16 @@ func beginSyncGroup(d *decoder, s *stmt) {
 
 func endSyncGroup(d *decoder) { d.group = nil }
 
+func beginMembers(d *decoder, _ *stmt) { d.lineCount = 0 }
+
+func endMembers(d *decoder) {
+	if d.lineCount == 0 {
+		d.problemAt(d.closed, Warning, General, "group", "the block is empty", "name the vrrp_instances, one per line")
+	}
+}
+
 func groupMember(d *decoder, l *stmt) {
+	d.lineCount++
 	d.group.Members = append(d.group.Members, refs(l)...)
 }
 

@@ -91,7 +91,6 @@ func endServer(d *decoder) {
 		d.problemAt(v.Pos, Warning, General, "lvs_method", "is not given, NAT is used", "lvs_method NAT, DR or TUN")
 		v.Forward.Method = "NAT"
 	}
-	d.checkServer(v)
 }
 
 func ipFamily(d *decoder, s *stmt) {

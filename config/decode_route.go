@@ -24,7 +24,13 @@ var routeTypes = map[string]RouteType{
 	"prohibit": "prohibit", "unreachable": "unreachable", "blackhole": "blackhole", "xresolve": "xresolve", "unicast": "unicast", "throw": "throw",
 }
 
-// routeWords are the options that take one value and are kept by name.
+// metricMax bounds the metrics that are plain numbers.
+var metricMax = map[string]int64{
+	"mtu": math.MaxUint32, "hoplimit": 255, "advmss": math.MaxUint32, "reordering": math.MaxUint32, "window": math.MaxUint32,
+	"cwnd": math.MaxUint32, "ssthresh": math.MaxUint32, "initcwnd": math.MaxUint32, "initrwnd": math.MaxUint32, "quickack": 1, "fastopen_no_cookie": 1,
+}
+
+// routeMetrics are the options that take one value and are kept by name.
 var routeMetrics = map[string]bool{
 	"mtu": true, "hoplimit": true, "advmss": true, "rtt": true, "rttvar": true, "reordering": true, "window": true, "cwnd": true,
 	"ssthresh": true, "rto_min": true, "initcwnd": true, "initrwnd": true, "features": true, "quickack": true, "congctl": true,
@@ -150,7 +156,7 @@ func (d *decoder) routeLine(l *stmt, static bool) (Route, bool) {
 		d.fail(l, "the route has no destination", "PREFIX or default")
 		return r, false
 	}
-	d.finishRoute(l, &r, static)
+	d.finishRoute(l, &r)
 	return r, true
 }
 
@@ -261,6 +267,11 @@ func (d *decoder) routeOption(c *cursor, t Token, r *Route, static bool) bool {
 			r.Locked = append(r.Locked, t.Text)
 		}
 		if v, ok := c.value(t); ok {
+			if hi, numeric := metricMax[t.Text]; numeric {
+				if _, ok := d.number(c.l, v, 0, hi); !ok {
+					return true
+				}
+			}
 			if r.Metrics == nil {
 				r.Metrics = map[string]string{}
 			}
@@ -317,7 +328,7 @@ func (d *decoder) nextHop(c *cursor) NextHop {
 	return n
 }
 
-func (d *decoder) finishRoute(l *stmt, r *Route, static bool) {
+func (d *decoder) finishRoute(l *stmt, r *Route) {
 	if r.Family == FamilyUnset {
 		r.Family = IPv4
 		for _, a := range []netip.Addr{r.Via, r.Src} {
@@ -333,12 +344,11 @@ func (d *decoder) finishRoute(l *stmt, r *Route, static bool) {
 		d.warn(l, "protocol is ignored on a tracked route", "add no_track to keep it")
 		r.Protocol = ""
 	}
-	if !r.NoTrack && r.Dev == "" && len(r.NextHops) == 0 && r.Type == "" {
+	if !r.NoTrack && r.Dev == "" {
 		dst := "default"
 		if !r.Default {
 			dst = r.Dst.String()
 		}
-		_ = static
 		d.warn(l, fmt.Sprintf("route %s has no interface, so that its loss goes unseen", dst), "add dev IFNAME, or no_track to say so")
 		r.NoTrack = true
 	}

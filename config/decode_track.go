@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -77,9 +78,10 @@ func beginScript(d *decoder, s *stmt) {
 
 func scriptCommand(d *decoder, s *stmt) {
 	if sp, ok := d.scriptArg(s); ok {
-		if d.scr.Spec.User != "" {
-			sp.User, sp.Group = d.scr.Spec.User, d.scr.Spec.Group
+		if len(s.args) > 1 {
+			d.problemAt(s.args[1].Pos, Warning, OursOnly, s.kw.Name, "what follows the first word is ignored", fmt.Sprintf("quote the whole command: script \"%s\"", strings.Join(s.words(), " ")))
 		}
+		sp.User, sp.Group = d.scr.Spec.User, d.scr.Spec.Group
 		d.scr.Spec = *sp
 	}
 }
@@ -89,12 +91,15 @@ func scriptRunUser(d *decoder, s *stmt) {
 	if !ok {
 		return
 	}
-	if d.user(s, t, s.arg(1).Text) {
-		d.scr.Spec.User, d.scr.Spec.Group = t.Text, ""
-		if len(s.args) > 1 {
-			d.scr.Spec.Group = s.args[1].Text
-		}
+	group := ""
+	if len(s.args) > 1 {
+		group = s.args[1].Text
 	}
+	if !d.user(s, t, group) {
+		d.scr.badUser = true
+		return
+	}
+	d.scr.Spec.User, d.scr.Spec.Group = t.Text, group
 }
 
 // scriptInterval reads seconds of which 0 becomes 1.

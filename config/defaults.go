@@ -111,9 +111,6 @@ func (i *Instance) fillDefaults(g *Global) {
 			i.State = Master
 		}
 	}
-	if i.NativeIPv6 {
-		i.Family = IPv6
-	}
 	if i.Family == FamilyUnset {
 		i.Family = IPv4
 		if len(i.VIPsExcluded) > 0 {

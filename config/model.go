@@ -39,6 +39,7 @@ type Seen struct {
 // keywords it holds.
 type Block struct {
 	Pos  Pos
+	End  Pos // of the closing brace
 	Seen []Seen
 }
 
@@ -159,6 +160,8 @@ type Script struct {
 	Rise     int
 	Fall     int
 	InitFail bool
+
+	badUser bool // its user does not exist
 }
 
 // TrackFile is a file whose integer content moves priorities.

@@ -200,6 +200,9 @@ func (p *parser) block(s *stmt) {
 			p.body(kw.sub, brace)
 		}
 	}
+	if b := d.top().block; b != nil && kw.set != nil && b.Pos == s.key.Pos {
+		b.End = d.closed
+	}
 	if !skip && kw.done != nil {
 		kw.done(d)
 	}

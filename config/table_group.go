@@ -5,7 +5,7 @@ import ()
 // groupKeywords is vrrp_sync_group.
 func groupKeywords() []Keyword {
 	return []Keyword{
-		{Section: "vrrp_sync_group", Name: "group", Tier: A, Support: Works, Args: "{ instance names }", lines: groupMember},
+		{Section: "vrrp_sync_group", Name: "group", Tier: A, Support: Works, Args: "{ instance names }", lines: groupMember, set: beginMembers, done: endMembers},
 		{Section: "vrrp_sync_group", Name: "track_interface", Tier: B, Support: Works, Args: "{ lines, see section track_line }", lines: trackLine(trackInterface)},
 		{Section: "vrrp_sync_group", Name: "track_script", Tier: B, Support: Works, Args: "{ lines }", lines: trackLine(trackScript)},
 		{Section: "vrrp_sync_group", Name: "track_file", Tier: C, Args: "{ lines }", lines: trackLine(trackFile)},

@@ -17,7 +17,7 @@ func instanceKeywords() []Keyword {
 		{Section: "vrrp_instance", Name: "unicast_fault_no_peer", Tier: C, set: flag(in(func(i *Instance) *bool { return &i.UnicastFaultNoPeer }))},
 		{Section: "vrrp_instance", Name: "check_unicast_src", Tier: B, Support: Works, Args: "[BOOL]", set: boolean(in(func(i *Instance) *bool { return &i.CheckUnicastSrc }))},
 		{Section: "vrrp_instance", Name: "old_unicast_checksum", Tier: C, Args: "[never]", set: oldChecksum},
-		{Section: "vrrp_instance", Name: "native_ipv6", Tier: C, set: flag(in(func(i *Instance) *bool { return &i.NativeIPv6 }))},
+		{Section: "vrrp_instance", Name: "native_ipv6", Tier: C, set: nativeIPv6},
 		{Section: "vrrp_instance", Name: "state", Tier: A, Support: Works, Args: "MASTER|BACKUP", set: state},
 		{Section: "vrrp_instance", Name: "interface", Tier: A, Support: Works, Args: "IFNAME", set: ifName(in(func(i *Instance) *string { return &i.Interface }))},
 		{Section: "vrrp_instance", Name: "vrf", Tier: C, Args: "IFNAME", set: str(in(func(i *Instance) *string { return &i.VRF }))},
