@@ -1,0 +1,140 @@
+// Package settings is the form in which a configuration reaches the vrrp and
+// the cluster process: already translated, so that neither parses text and the
+// vrrp process does not hold what it has no use for. The guardian sends one
+// generation of each as JSON in a memory file.
+package settings
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/keepmesh/keepmesh/config"
+	"github.com/keepmesh/keepmesh/netif"
+	"github.com/keepmesh/keepmesh/vrrp"
+)
+
+// VRRP is everything that the vrrp process needs.
+type VRRP struct {
+	Gen    int
+	Router vrrp.Config
+	// Instances stands parallel to Router.Instances.
+	Instances []Instance
+
+	StaticAddresses []netif.Address
+	StaticRoutes    []netif.Route
+
+	RTPriority   int  // vrrp_rt_priority, 0: none
+	RTTimeMicros uint // vrrp_rlimit_rttime
+	NoSwap       bool // vrrp_no_swap
+	Nice         int  // vrrp_priority
+
+	GARPInterval time.Duration
+	Mesh         bool // the second wire will be offered
+	// KeepOnStop leaves addresses in place at the end (-V).
+	KeepOnStop bool
+}
+
+// Instance is what an instance needs beyond the protocol: packets and kernel.
+type Instance struct {
+	AuthPass         []byte // 8 bytes; nil: no authentication
+	Group            netip.Addr
+	Peers            []Peer // unicast
+	CheckUnicastSrc  bool
+	TTL              int
+	SkipCheckAdvAddr bool
+	V3ChecksumAsV2   bool
+
+	VIPs     []netif.Address // advertised, in order
+	Excluded []netif.Address
+	Routes   []netif.Route
+	Rules    []netif.Rule
+
+	// WatchLinks are the interfaces behind "link:" trackers.
+	WatchLinks []string
+	TrackLost  bool // a foreign deletion of an address sends the instance to BACKUP
+	TrackSrc   bool // track_src_ip
+	LANProbe   config.Toggle
+	Policy     string
+}
+
+// Peer is a unicast peer; the TTL window is checked where HasTTL.
+type Peer struct {
+	Addr           netip.Addr
+	HasTTL         bool
+	MinTTL, MaxTTL int
+}
+
+// Addresses gives all addresses of the instance, advertised ones first.
+func (i *Instance) Addresses() []netif.Address {
+	return append(append([]netif.Address(nil), i.VIPs...), i.Excluded...)
+}
+
+// Cluster is everything that the cluster process needs.
+type Cluster struct {
+	Gen    int
+	Bundle config.Bundle
+	NodeID string // of the @id lines the text was read with
+
+	RunDir                  string
+	Scripts                 []Script // tracked ones only
+	Files                   []File
+	Processes               []Process
+	Hooks                   []Hooks
+	FIFOs                   []FIFO
+	ScriptUser, ScriptGroup string
+	// ScriptSecurity disables scripts that others than root could change.
+	ScriptSecurity bool
+
+	Mesh *config.Mesh
+}
+
+// Command is a script as configured; the executor resolves its user.
+type Command struct {
+	Args        []string
+	Line        string
+	User, Group string
+}
+
+// Script is a tracked vrrp_script.
+type Script struct {
+	ID       string // the tracker's id
+	Name     string
+	Command  Command
+	Interval time.Duration
+	Timeout  time.Duration
+	Rise     int
+	Fall     int
+	InitFail bool
+}
+
+// File is a tracked file.
+type File struct {
+	ID, Name, Path string
+}
+
+// Process is a tracked process.
+type Process struct {
+	ID                        string
+	Args                      []string
+	Full                      bool
+	Match                     config.ParamMatch
+	Quorum                    int
+	Max                       *int // nil: unlimited
+	ForkDelay, TerminateDelay time.Duration
+}
+
+// Hooks are the notify scripts of one instance or group; nil means none.
+type Hooks struct {
+	Kind                             string // INSTANCE or GROUP
+	Name                             string
+	Master, Backup, Fault, Stop, Any *Command
+	MasterRxLowerPri, Deleted        *Command
+	DeletedBare                      bool // notify_deleted without a script
+}
+
+// FIFO is a named pipe that receives state changes.
+type FIFO struct {
+	Path        string
+	User, Group string
+	Script      *Command
+}

@@ -1,0 +1,86 @@
+package translate
+
+import (
+	"math"
+
+	"github.com/keepmesh/keepmesh/config"
+	"github.com/keepmesh/keepmesh/daemon/settings"
+)
+
+// Cluster translates everything that the cluster process needs.
+func Cluster(c *config.Config, mesh *config.Mesh, nodeID string) settings.Cluster {
+	out := settings.Cluster{
+		Bundle: c.Bundle, NodeID: nodeID, ScriptSecurity: c.Global.ScriptSecurity,
+		ScriptUser: c.Global.ScriptUser, ScriptGroup: c.Global.ScriptGroup, Mesh: mesh,
+	}
+	tracked := map[string]bool{}
+	mark := func(tr *config.Tracking) {
+		for _, x := range tr.TrackScripts {
+			tracked[string(scriptTracker(x.Name))] = true
+		}
+		for _, x := range tr.TrackFiles {
+			tracked[string(fileTracker(x.Name))] = true
+		}
+		for _, x := range tr.TrackProcesses {
+			tracked[string(processTracker(x.Name))] = true
+		}
+	}
+	for _, i := range c.Instances {
+		mark(&i.Tracking)
+		out.Hooks = append(out.Hooks, hooks("INSTANCE", i.Name, &i.Notify))
+	}
+	for _, g := range c.SyncGroups {
+		mark(&g.Tracking)
+		out.Hooks = append(out.Hooks, hooks("GROUP", g.Name, &g.Notify))
+	}
+	for _, s := range c.Scripts {
+		if id := string(scriptTracker(s.Name)); tracked[id] {
+			out.Scripts = append(out.Scripts, settings.Script{
+				ID: id, Name: s.Name, Command: *command(&s.Spec), Interval: s.Interval, Timeout: s.Timeout,
+				Rise: s.Rise, Fall: s.Fall, InitFail: s.InitFail,
+			})
+		}
+	}
+	for _, f := range c.TrackFiles {
+		if id := string(fileTracker(f.Name)); tracked[id] {
+			out.Files = append(out.Files, settings.File{ID: id, Name: f.Name, Path: f.Path})
+		}
+	}
+	for _, p := range c.TrackProcesses {
+		if id := string(processTracker(p.Name)); tracked[id] {
+			out.Processes = append(out.Processes, process(id, p))
+		}
+	}
+	for _, f := range []config.FIFO{c.Global.NotifyFIFO, c.Global.VRRPNotifyFIFO} {
+		if f.Path != "" {
+			out.FIFOs = append(out.FIFOs, settings.FIFO{Path: f.Path, User: f.User, Group: f.Group, Script: command(f.Script)})
+		}
+	}
+	return out
+}
+
+func process(id string, p *config.TrackProcess) settings.Process {
+	out := settings.Process{
+		ID: id, Args: p.Process, Full: p.FullCommand, Match: p.Match, Quorum: p.Quorum,
+		ForkDelay: p.ForkDelay, TerminateDelay: p.TerminateDelay,
+	}
+	if p.QuorumMax != math.MaxInt {
+		out.Max = &p.QuorumMax
+	}
+	return out
+}
+
+func hooks(kind, name string, n *config.Notify) settings.Hooks {
+	return settings.Hooks{
+		Kind: kind, Name: name, Master: command(n.Master), Backup: command(n.Backup), Fault: command(n.Fault),
+		Stop: command(n.Stop), Any: command(n.Any), MasterRxLowerPri: command(n.MasterRxLowerPri), Deleted: command(n.Deleted),
+		DeletedBare: n.DeletedBare,
+	}
+}
+
+func command(s *config.ScriptSpec) *settings.Command {
+	if s == nil {
+		return nil
+	}
+	return &settings.Command{Args: s.Args, Line: s.Line, User: s.User, Group: s.Group}
+}

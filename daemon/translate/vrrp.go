@@ -1,0 +1,238 @@
+package translate
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/keepmesh/keepmesh/config"
+	"github.com/keepmesh/keepmesh/daemon/settings"
+	"github.com/keepmesh/keepmesh/vrrp"
+)
+
+// Tracker ids: what they name is part of `status`, so they read like words.
+func linkTracker(dev string) vrrp.TrackerID     { return vrrp.TrackerID("link:" + dev) }
+func sourceTracker(name string) vrrp.TrackerID  { return vrrp.TrackerID("source:" + name) }
+func wireTracker(name string) vrrp.TrackerID    { return vrrp.TrackerID("mute:" + name) }
+func scriptTracker(name string) vrrp.TrackerID  { return vrrp.TrackerID("script:" + name) }
+func processTracker(name string) vrrp.TrackerID { return vrrp.TrackerID("process:" + name) }
+func fileTracker(name string) vrrp.TrackerID    { return vrrp.TrackerID("file:" + name) }
+
+// VRRP translates everything that the vrrp process needs. mesh says whether
+// the node has a mesh, and with it a second wire.
+func VRRP(c *config.Config, mesh *config.Mesh) (settings.VRRP, []string) {
+	t := translator{c: c, mesh: mesh}
+	out := settings.VRRP{
+		RTPriority: c.Global.VRRP.RTPriority, RTTimeMicros: c.Global.VRRP.RLimitRTTime,
+		NoSwap: c.Global.VRRP.NoSwap, Nice: c.Global.VRRP.Nice,
+		GARPInterval: c.Global.GARPInterval, Mesh: mesh != nil,
+	}
+	out.Router.StartupDelay = c.Global.StartupDelay
+	for _, inst := range c.Instances {
+		if why := t.unusable(inst); why != "" {
+			t.note(inst.Pos, "vrrp_instance %s: %s: the instance is left out", inst.Name, why)
+			continue
+		}
+		r, s := t.instance(inst)
+		out.Router.Instances = append(out.Router.Instances, r)
+		out.Instances = append(out.Instances, s)
+	}
+	for _, g := range c.SyncGroups {
+		if gc, ok := t.group(g, out.Router.Instances); ok {
+			out.Router.Groups = append(out.Router.Groups, gc)
+		}
+	}
+	for i := range c.StaticAddresses {
+		out.StaticAddresses = append(out.StaticAddresses, t.address(&c.StaticAddresses[i], c.Global.DefaultInterface))
+	}
+	for i := range c.StaticRoutes {
+		if r, ok := t.route(&c.StaticRoutes[i]); ok {
+			out.StaticRoutes = append(out.StaticRoutes, r)
+		}
+	}
+	return out, t.notes
+}
+
+type translator struct {
+	c     *config.Config
+	mesh  *config.Mesh
+	notes []string
+}
+
+func (t *translator) note(pos config.Pos, format string, a ...any) {
+	t.notes = append(t.notes, pos.String()+": "+fmt.Sprintf(format, a...))
+}
+
+// unusable says why an instance cannot run at all; empty where it can. An
+// interface that is absent is no reason: the instance waits for it in FAULT.
+func (t *translator) unusable(i *config.Instance) string {
+	switch {
+	case i.Interface == "":
+		return "it names no interface"
+	case i.VRID == 0:
+		return "it has no virtual_router_id"
+	case i.Family == config.IPv6:
+		return "IPv6 adverts are not spoken yet"
+	case i.Auth.Type == config.AuthAH:
+		return "auth_type AH is not spoken yet"
+	case i.HMAC != nil:
+		return "auth_hmac is not spoken yet"
+	}
+	return ""
+}
+
+func (t *translator) instance(i *config.Instance) (vrrp.InstanceConfig, settings.Instance) {
+	source := i.McastSrcIP
+	if i.Unicast {
+		source = i.UnicastSrcIP
+	}
+	r := vrrp.InstanceConfig{
+		Name: i.Name,
+		Key: vrrp.Key{
+			Family: uint8(i.Family), VRID: uint8(i.VRID), Interface: i.Interface, Unicast: i.Unicast, Source: source,
+		},
+		Version: uint8(i.Version), Priority: uint8(i.Priority), WantActive: i.State == config.Master,
+		AdvertInterval: i.AdvertInterval, DownTimerAdverts: i.DownTimerAdverts,
+		NoPreempt: i.NoPreempt, PreemptDelay: i.PreemptDelay,
+		HigherPrioSendAdvert: i.HigherPrioSendAdvert, LowerPrioNoAdvert: i.LowerPrioNoAdvert,
+		Source: source,
+		Announce: vrrp.AnnounceConfig{
+			Repeat: i.GARP.MasterRepeat, Delay: i.GARP.MasterDelay,
+			Refresh: i.GARP.MasterRefresh, RefreshRepeat: i.GARP.MasterRefreshRepeat,
+			LowerPrioRepeat: i.GARP.LowerPrioRepeat, LowerPrioDelay: i.GARP.LowerPrioDelay,
+		},
+		AskPermit: t.mesh != nil,
+	}
+	s := settings.Instance{
+		Group: i.McastDstIP, CheckUnicastSrc: i.CheckUnicastSrc, TTL: 255, SkipCheckAdvAddr: i.SkipCheckAdvAddr,
+		V3ChecksumAsV2: i.V3ChecksumAsV2, TrackSrc: i.TrackSrcIP, LANProbe: i.LANProbe, Policy: "availability",
+		TrackLost: true,
+	}
+	if i.Auth.Type == config.AuthPass && i.Version == 2 {
+		s.AuthPass = make([]byte, 8)
+		copy(s.AuthPass, i.Auth.Pass)
+	}
+	if i.Unicast {
+		s.Group = netip.Addr{}
+		if i.UnicastTTL >= 0 {
+			s.TTL = i.UnicastTTL
+		}
+		for _, p := range i.UnicastPeers {
+			s.Peers = append(s.Peers, settings.Peer{Addr: p.Addr, HasTTL: p.HasTTL, MinTTL: p.MinTTL, MaxTTL: p.MaxTTL})
+			s.CheckUnicastSrc = s.CheckUnicastSrc || p.HasTTL
+		}
+	}
+	r.Trackers = t.conditions(i)
+	s.WatchLinks = watched(i)
+	for k := range i.VIPs {
+		s.VIPs = append(s.VIPs, t.address(&i.VIPs[k], i.Interface))
+	}
+	for k := range i.VIPsExcluded {
+		s.Excluded = append(s.Excluded, t.address(&i.VIPsExcluded[k], i.Interface))
+	}
+	for k := range i.VirtualRoutes {
+		if route, ok := t.route(&i.VirtualRoutes[k]); ok {
+			s.Routes = append(s.Routes, route)
+		}
+	}
+	for k := range i.VirtualRules {
+		if rule, ok := t.rule(&i.VirtualRules[k]); ok {
+			s.Rules = append(s.Rules, rule)
+		}
+	}
+	return r, s
+}
+
+// conditions are the trackers of an instance, its own interface and source
+// address among them.
+func (t *translator) conditions(i *config.Instance) []vrrp.Track {
+	var out []vrrp.Track
+	if !i.DontTrackPrimary {
+		out = append(out, vrrp.Track{ID: linkTracker(i.Interface)})
+	}
+	out = append(out, vrrp.Track{ID: sourceTracker(i.Name)})
+	if t.mesh != nil {
+		out = append(out, vrrp.Track{ID: wireTracker(i.Name)})
+	}
+	return append(out, t.tracking(&i.Tracking)...)
+}
+
+func (t *translator) tracking(tr *config.Tracking) []vrrp.Track {
+	var out []vrrp.Track
+	for _, x := range tr.TrackInterfaces {
+		id := linkTracker(x.Name)
+		if slices.ContainsFunc(out, func(o vrrp.Track) bool { return o.ID == id }) {
+			continue
+		}
+		out = append(out, vrrp.Track{ID: id, Weight: x.Weight, Reverse: x.Reverse})
+	}
+	for _, x := range tr.TrackScripts {
+		s := find(t.c.Scripts, x.Name, func(s *config.Script) string { return s.Name })
+		if s == nil {
+			continue // config has reported the name
+		}
+		w, rev := s.Weight, s.Reverse
+		if x.HasWeight {
+			w, rev = x.Weight, x.Reverse
+		}
+		out = append(out, vrrp.Track{ID: scriptTracker(x.Name), Weight: w, Reverse: rev})
+	}
+	for _, x := range tr.TrackFiles {
+		f := find(t.c.TrackFiles, x.Name, func(f *config.TrackFile) string { return f.Name })
+		if f == nil {
+			continue
+		}
+		w, rev := f.Weight, f.Reverse
+		if x.HasWeight {
+			w, rev = x.Weight, x.Reverse
+		}
+		out = append(out, vrrp.Track{ID: fileTracker(x.Name), Weight: w, Reverse: rev, Value: true})
+	}
+	for _, x := range tr.TrackProcesses {
+		p := find(t.c.TrackProcesses, x.Name, func(p *config.TrackProcess) string { return p.Name })
+		if p == nil {
+			continue
+		}
+		w, rev := p.Weight, p.Reverse
+		if x.HasWeight {
+			w, rev = x.Weight, x.Reverse
+		}
+		out = append(out, vrrp.Track{ID: processTracker(x.Name), Weight: w, Reverse: rev})
+	}
+	return out
+}
+
+func find[T any](list []*T, name string, nameOf func(*T) string) *T {
+	for _, x := range list {
+		if nameOf(x) == name {
+			return x
+		}
+	}
+	return nil
+}
+
+// watched are the interfaces whose state the instance depends on.
+func watched(i *config.Instance) []string {
+	out := []string{i.Interface}
+	for _, x := range i.TrackInterfaces {
+		if !slices.Contains(out, x.Name) {
+			out = append(out, x.Name)
+		}
+	}
+	return out
+}
+
+// group translates a sync group; members that were left out make it smaller.
+func (t *translator) group(g *config.SyncGroup, have []vrrp.InstanceConfig) (vrrp.GroupConfig, bool) {
+	out := vrrp.GroupConfig{Name: g.Name, TrackWeights: g.GlobalTracking, Trackers: t.tracking(&g.Tracking)}
+	for _, m := range g.Members {
+		if slices.ContainsFunc(have, func(i vrrp.InstanceConfig) bool { return i.Name == m.Name }) {
+			out.Members = append(out.Members, m.Name)
+		}
+	}
+	if len(out.Members) == 0 {
+		t.note(g.Pos, "vrrp_sync_group %s has no usable member and is left out", g.Name)
+		return out, false
+	}
+	return out, true
+}

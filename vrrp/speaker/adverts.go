@@ -1,0 +1,257 @@
+package speaker
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/keepmesh/keepmesh/vrrp"
+	"github.com/keepmesh/keepmesh/vrrp/packet"
+	"github.com/keepmesh/keepmesh/vrrp/veto"
+)
+
+// SetLinks tells the speaker what interfaces there are. Sockets follow.
+func (s *Speaker) SetLinks(links []Link) {
+	clear(s.links)
+	for _, l := range links {
+		s.links[l.Name] = l
+	}
+	s.openSockets()
+}
+
+// openSockets makes the set of sockets what the members need: one for each
+// interface that exists, joined to all groups in use there. An interface that
+// was deleted and made again has another index, and gets a new socket.
+func (s *Speaker) openSockets() {
+	wanted := map[string][]netip.Addr{}
+	for _, m := range s.members {
+		if m == nil || m.cfg.Key.Family != 4 {
+			continue
+		}
+		dev := m.cfg.Key.Interface
+		if _, ok := wanted[dev]; !ok {
+			wanted[dev] = nil
+		}
+		if g := m.inst.Group; g.IsValid() && !m.cfg.Key.Unicast && !slices.Contains(wanted[dev], g) {
+			wanted[dev] = append(wanted[dev], g)
+		}
+	}
+	for dev, k := range s.sockets {
+		link, exists := s.links[dev]
+		groups, used := wanted[dev]
+		if !exists || !used || link.Index != k.index || !slices.Equal(groups, k.groups) {
+			k.close(s.loop)
+			delete(s.sockets, dev)
+		}
+	}
+	for dev, groups := range wanted {
+		link, exists := s.links[dev]
+		if !exists || s.sockets[dev] != nil {
+			continue
+		}
+		k, err := openSocket(link, groups)
+		if err != nil {
+			s.log.Error("no adverts can be sent or heard", "iface", dev, "err", err)
+			continue
+		}
+		s.sockets[dev] = k
+		s.loop.Watch(k.fd, func() {
+			s.receive(k)
+			s.settle(Now())
+		})
+	}
+}
+
+// encode prepares what a member sends and expects.
+func (s *Speaker) encode(m *member) {
+	m.encoder = nil
+	m.expect = packet.Expect{
+		Family: m.cfg.Key.Family, Version: m.cfg.Version, Unicast: m.cfg.Key.Unicast, Interval: m.cfg.AdvertInterval,
+		Addresses: packet.AppendAddresses(nil, m.inst.VIPs), ChecksumAsV2: m.inst.V3ChecksumAsV2,
+		CheckSource: m.inst.CheckUnicastSrc, Group4: m.inst.Group,
+	}
+	for _, p := range m.inst.Peers {
+		x := packet.Peer{Addr: p.Addr, MaxTTL: 255}
+		if p.HasTTL {
+			x.MinTTL, x.MaxTTL = uint8(p.MinTTL), uint8(p.MaxTTL)
+		}
+		m.expect.Peers = append(m.expect.Peers, x)
+	}
+	spec := packet.Spec{
+		Family: m.cfg.Key.Family, Version: m.cfg.Version, VRID: m.cfg.Key.VRID, Interval: m.cfg.AdvertInterval,
+		Addresses: m.inst.VIPs, Source: m.source, Destination: m.inst.Group, TTL: 255, ChecksumAsV2: m.inst.V3ChecksumAsV2,
+	}
+	if m.cfg.Key.Unicast {
+		spec.TTL = uint8(m.inst.TTL)
+		if len(m.inst.Peers) > 0 {
+			spec.Destination = m.inst.Peers[0].Addr
+		}
+	}
+	if m.inst.Auth != nil {
+		spec.AuthType, m.expect.AuthType = packet.AuthPass, packet.AuthPass
+		copy(spec.Password[:], m.inst.Auth)
+		copy(m.expect.Password[:], m.inst.Auth)
+	}
+	m.tag = makeTag(m)
+	if !m.source.IsValid() || m.cfg.Key.Family != 4 {
+		return
+	}
+	enc, err := packet.NewEncoder(spec)
+	if err != nil {
+		s.log.Error("cannot make adverts", "instance", m.cfg.Name, "err", err)
+		return
+	}
+	m.encoder = enc
+}
+
+// queueAdvert puts an advert into the batch of its interface.
+func (s *Speaker) queueAdvert(m *member, priority uint8) {
+	k := s.sockets[m.cfg.Key.Interface]
+	if k == nil || m.encoder == nil {
+		m.sendFailed(s, errNoSocket)
+		return
+	}
+	m.sentPriority = priority
+	if priority == 0 {
+		m.stats.PriZeroSent++
+	}
+	if !m.cfg.Key.Unicast {
+		s.queue(k, m.encoder.Encode(priority), m.inst.Group, m)
+		return
+	}
+	for n, p := range m.inst.Peers {
+		if n == 0 {
+			m.encoder.Encode(priority)
+		}
+		s.queue(k, m.encoder.EncodeTo(priority, p.Addr), p.Addr, m)
+	}
+}
+
+func (s *Speaker) queue(k *socket, b []byte, dst netip.Addr, m *member) {
+	if k.full() {
+		k.send(s.sent)
+	}
+	k.queue(b, dst, m)
+}
+
+// flush sends all batches.
+func (s *Speaker) flush(vrrp.Instant) {
+	for _, k := range s.sockets {
+		if k.queued > 0 {
+			k.send(s.sent)
+		}
+	}
+}
+
+// sentOne is the outcome of one packet: it is counted, and the veto machine
+// learns that the LAN copy has left.
+func (s *Speaker) sentOne(m *member, err error) {
+	if err != nil {
+		m.sendFailed(s, err)
+		return
+	}
+	m.stats.AdvertsSent++
+	m.sendErrors = 0
+	if m.veto != nil && m.sentPriority != 0 {
+		s.vetoStep(Now(), m, &s.advertSent)
+	}
+}
+
+// sendFailed logs the first of a row of failures; a master that cannot send
+// keeps trying, as RFC 9568 has no word for it.
+func (m *member) sendFailed(s *Speaker, err error) {
+	if m.sendErrors == 0 {
+		s.log.Error("cannot send adverts", "instance", m.cfg.Name, "iface", m.cfg.Key.Interface, "err", err)
+		s.kernel.Event("VRRP", m.id, "cannot send adverts on "+m.cfg.Key.Interface+": "+err.Error())
+	}
+	m.sendErrors++
+}
+
+// receive reads everything that waits on a socket.
+func (s *Speaker) receive(k *socket) {
+	s.rxNow = Now()
+	s.rxSocket = k
+	for k.drain(s.received) {
+	}
+	s.settle(s.rxNow)
+}
+
+// receivedPacket takes one IPv4 packet.
+func (s *Speaker) receivedPacket(b []byte) {
+	h, err := packet.DecodeIPv4(b)
+	if err != nil {
+		return
+	}
+	a, err := packet.Decode(h.Payload, packet.FamilyIPv4)
+	if err != nil {
+		return
+	}
+	m := s.find(s.rxSocket.dev, a.VRID, h.Destination.IsMulticast())
+	if m == nil {
+		return // another virtual router of this LAN
+	}
+	rx := packet.FromIPv4(&h)
+	verdict, warn := m.expect.Check(&a, &rx)
+	m.stats.count(verdict, warn, a.Priority)
+	if verdict != packet.Accepted {
+		m.refused(s, verdict, h.Source)
+		return
+	}
+	m.refusals = 0
+	if warn.Has(packet.AddressesDiffer) && !(m.inst.SkipCheckAdvAddr && m.lastSource == h.Source) {
+		m.warned(s, h.Source)
+	}
+	m.lastSource = h.Source
+	m.hear(Heard{Wire: vrrp.LAN, Source: h.Source, Priority: a.Priority, At: s.rxNow})
+	s.deliver(s.rxNow, m, vrrp.LAN, veto.NodeID{}, h.Source, a.Priority, a.Interval)
+}
+
+// find picks the member that an advert is for. A unicast and a multicast
+// instance may share a VRID on one interface.
+func (s *Speaker) find(dev string, vrid uint8, multicast bool) *member {
+	var other *member
+	for _, m := range s.byVRID[vridKey(packet.FamilyIPv4, vrid)] {
+		if m.cfg.Key.Interface != dev {
+			continue
+		}
+		if m.cfg.Key.Unicast != multicast {
+			return m
+		}
+		other = m
+	}
+	return other
+}
+
+// deliver gives a checked advert to the Router and to the veto machine.
+func (s *Speaker) deliver(now vrrp.Instant, m *member, w vrrp.Wire, from veto.NodeID, source netip.Addr, priority uint8, interval time.Duration) {
+	s.advert = vrrp.Advert{Instance: m.id, Wire: w, Source: source, Priority: priority, Interval: interval}
+	if m.veto != nil {
+		s.vetoAdvert = veto.Advert{Wire: w, From: from, Source: source, Priority: priority}
+		s.vetoStep(now, m, &s.vetoAdvert)
+	}
+	s.busy = true
+	s.perform(now, s.router.Step(now, &s.advert))
+	s.busy = false
+	if len(s.pending) > 0 {
+		s.settle(now)
+	}
+}
+
+// refused counts a bad packet and logs the first of a row.
+func (m *member) refused(s *Speaker, v packet.Verdict, from netip.Addr) {
+	if m.refusals == 0 {
+		s.log.Warn("advert refused", "instance", m.cfg.Name, "from", from, "reason", v.String())
+		s.kernel.Event("VRRP", m.id, "advert of "+from.String()+" refused: "+v.String())
+	}
+	m.refusals++
+}
+
+// warned logs once per sender that the addresses differ.
+func (m *member) warned(s *Speaker, from netip.Addr) {
+	if m.warnedOf == from {
+		return
+	}
+	m.warnedOf = from
+	s.log.Warn("the advert's addresses are not the configured ones", "instance", m.cfg.Name, "from", from)
+	s.kernel.Event("VRRP", m.id, "the advert of "+from.String()+" has other addresses than this node's configuration")
+}

@@ -1,0 +1,152 @@
+package speaker
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/keepmesh/keepmesh/vrrp"
+)
+
+// shortWait is the longest wait for which the loop keeps its processor.
+const shortWait = 2 * time.Millisecond
+
+// Now reads CLOCK_MONOTONIC.
+func Now() vrrp.Instant {
+	var ts unix.Timespec
+	// Cannot fail: the clock exists on every kernel that Go supports.
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
+	return vrrp.Instant(ts.Nano())
+}
+
+// Loop waits for descriptors and for one deadline, on one locked thread. All
+// handlers run on that thread; only Stop may be called from another.
+type Loop struct {
+	fds      []unix.PollFd
+	handlers []func()
+	dirty    bool // the sets changed while handlers were being called
+	wake     int
+	done     bool
+}
+
+// NewLoop makes a loop that watches nothing.
+func NewLoop() (*Loop, error) {
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("making the loop's wake-up descriptor: %w", err)
+	}
+	l := &Loop{wake: wake}
+	l.Watch(wake, l.drainWake)
+	return l, nil
+}
+
+func (l *Loop) drainWake() {
+	var b [8]byte
+	_, _ = unix.Read(l.wake, b[:])
+}
+
+// Watch calls fn whenever fd is readable or has an error.
+func (l *Loop) Watch(fd int, fn func()) {
+	l.fds = append(l.fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
+	l.handlers = append(l.handlers, fn)
+	l.dirty = true
+}
+
+// Unwatch forgets fd; it must come before the descriptor is closed.
+func (l *Loop) Unwatch(fd int) {
+	for i := range l.fds {
+		if l.fds[i].Fd == int32(fd) {
+			l.fds = append(l.fds[:i], l.fds[i+1:]...)
+			l.handlers = append(l.handlers[:i], l.handlers[i+1:]...)
+			l.dirty = true
+			return
+		}
+	}
+}
+
+// Stop makes Run return after the handlers of the current wake-up.
+func (l *Loop) Stop() {
+	l.done = true
+	one := [8]byte{7: 1}
+	_, _ = unix.Write(l.wake, one[:])
+}
+
+// Run calls handlers and, whenever the instant that next gives has come, due.
+// next returning false means that there is no deadline. It returns after Stop,
+// or with the error of ppoll.
+func (l *Loop) Run(next func() (vrrp.Instant, bool), due func(now vrrp.Instant)) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	// The default slack of 50 µs would show in every advert. Refused only by
+	// kernels that have no such notion.
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
+	for !l.done {
+		wait := time.Duration(-1)
+		if at, ok := next(); ok {
+			wait = at.Sub(Now())
+			if wait < 0 {
+				wait = 0
+			}
+		}
+		n, err := l.poll(wait)
+		if err != nil {
+			return fmt.Errorf("waiting for packets: %w", err)
+		}
+		if n > 0 {
+			l.dispatch()
+		}
+		if at, ok := next(); ok {
+			if now := Now(); now >= at {
+				due(now)
+			}
+		}
+	}
+	return nil
+}
+
+// dispatch calls the handlers of ready descriptors. A handler that changes the
+// set ends the round: ppoll will say again what is still ready.
+func (l *Loop) dispatch() {
+	l.dirty = false
+	for i := range l.fds {
+		if l.fds[i].Revents == 0 {
+			continue
+		}
+		l.fds[i].Revents = 0
+		l.handlers[i]()
+		if l.dirty || l.done {
+			return
+		}
+	}
+}
+
+// poll waits for at most wait, or for ever where it is negative.
+func (l *Loop) poll(wait time.Duration) (int, error) {
+	var ts unix.Timespec
+	var tp *unix.Timespec
+	if wait >= 0 {
+		ts = unix.NsecToTimespec(int64(wait))
+		tp = &ts
+	}
+	var n uintptr
+	var errno unix.Errno
+	if wait >= 0 && wait < shortWait {
+		n, _, errno = unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(unsafe.SliceData(l.fds))),
+			uintptr(len(l.fds)), uintptr(unsafe.Pointer(tp)), 0, 0, 0)
+	} else {
+		n, _, errno = unix.Syscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(unsafe.SliceData(l.fds))),
+			uintptr(len(l.fds)), uintptr(unsafe.Pointer(tp)), 0, 0, 0)
+	}
+	switch {
+	case errno == 0:
+		return int(n), nil
+	case errors.Is(errno, unix.EINTR):
+		return 0, nil
+	default:
+		return 0, errno
+	}
+}
