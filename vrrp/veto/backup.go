@@ -58,8 +58,8 @@ type probe struct {
 	vip, neighbour bool
 }
 
-// heard moves the timers of a Backup.
-func (m *Machine) heard(now vrrp.Instant, i int, e *Advert) {
+// heard moves the timers of a Backup. A newcomer has sent no advert lately.
+func (m *Machine) heard(now vrrp.Instant, i int, e *Advert, newcomer bool) {
 	c := &m.c
 	if e.Priority == 0 {
 		// Its word is void with its resignation, whatever it answered before.
@@ -73,6 +73,15 @@ func (m *Machine) heard(now vrrp.Instant, i int, e *Advert) {
 		if i != c.holder {
 			c.mute.clear()
 			c.waited = false
+		}
+		if newcomer {
+			// It took over by VRRP's rule: what the others said before is
+			// void. One that holds still will say so again.
+			for j := range m.members {
+				if p := &m.members[j]; j != i {
+					p.meshAt, p.asked = 0, 0
+				}
+			}
 		}
 		c.holder = i
 	}
@@ -127,24 +136,16 @@ func (m *Machine) backupDeadline() vrrp.Instant {
 }
 
 // askAt is when the next question falls due that no running round covers: one
-// lead before the LAN timer ends, and again before the Router's own timer ends
-// when the adverts on the mesh cease too.
+// lead before the LAN timer ends.
 func (m *Machine) askAt() vrrp.Instant {
 	c := &m.c
-	wait := m.down() - m.lead()
-	if !c.open {
-		if c.asking {
-			return 0
-		}
-		return c.lanAt.Add(wait)
-	}
-	if !c.asking {
+	switch {
+	case c.asking:
+		return 0
+	case c.open:
 		return c.round.end // a takeover that the Router did not follow
 	}
-	if at := c.anyAt.Add(wait); at > c.round.at {
-		return at
-	}
-	return 0
+	return c.lanAt.Add(m.down() - m.lead())
 }
 
 func (m *Machine) serveBackup(now vrrp.Instant) {

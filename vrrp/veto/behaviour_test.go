@@ -80,6 +80,8 @@ func TestResignedHolderNeedsNoQuestion(t *testing.T) {
 func TestAMemberThatIsNotListedIsIgnored(t *testing.T) {
 	r := newRig(t)
 	stranger := NodeID{9}
+	r.run(start.Add(3*interv + interv/2))
+	r.log = nil
 	for _, ev := range []Event{
 		&Advert{Wire: vrrp.Mesh, From: stranger, Source: addr2, Priority: 200},
 		&Query{From: stranger, Nonce: 4},
@@ -324,4 +326,35 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("%v allocations per interval", n)
 	}
+}
+
+func TestOneDownAdvertOfAHighPriorityLosesNoTime(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.DownAdverts = 1 })
+	short := interv / 64
+	r.step(&Timers{Interval: interv, Skew: short})
+	r.now = start.Add(time.Millisecond)
+	r.advert(vrrp.Mesh, lb1, 255)
+	r.routerDue = start.Add(interv + short + time.Millisecond)
+	r.run(start.Add(10 * sec))
+	r.wantTaken(start.Add(interv + short))
+}
+
+func TestFreshLANLeavesTheDecisionToVRRP(t *testing.T) {
+	r := newRig(t)
+	r.holds(lb1)
+	r.run(start.Add(2*interv + skew100)) // asked, and answered: it holds
+	wantOnly[*Permit](t, r.step(&WantHold{}))
+}
+
+func TestAwokenNodeAsksBeforeItTakesOver(t *testing.T) {
+	r := newRig(t)
+	r.meshFrom = []NodeID{lb1}
+	r.run(start.Add(2*interv + skew100 + interv/10))
+	// Frozen until long after M; the adverts of that time are lost.
+	r.meshFrom = nil
+	r.now = start.Add(4*interv + interv*3/4)
+	r.holds(lb1)
+	r.run(start.Add(8 * sec))
+	r.wantBackup()
+	r.wantVerdict(Vetoed)
 }

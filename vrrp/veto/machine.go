@@ -274,13 +274,14 @@ func (m *Machine) onSelf(now vrrp.Instant, e *Self) {
 }
 
 func (m *Machine) onAdvert(now vrrp.Instant, e *Advert) {
-	i := -1
+	i, newcomer := -1, false
 	if e.Wire == vrrp.Mesh {
 		if i = m.index(e.From); i < 0 {
 			return
 		}
 		p := &m.members[i]
 		p.source = e.Source
+		newcomer = e.Priority != 0 && (p.meshAt == 0 || now.Sub(p.meshAt) > 2*m.a)
 		p.meshAt = now
 	} else {
 		i = m.bySource(e.Source)
@@ -291,7 +292,7 @@ func (m *Machine) onAdvert(now vrrp.Instant, e *Advert) {
 		}
 	}
 	m.rival(now, i, e)
-	m.heard(now, i, e)
+	m.heard(now, i, e, newcomer)
 }
 
 func (m *Machine) bySource(a netip.Addr) int {

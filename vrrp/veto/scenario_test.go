@@ -225,6 +225,31 @@ func TestPreemptionOverTheMeshWhileBlocked(t *testing.T) {
 	s.wantHolder("lb3")
 	// Until the old holder hears the new one, over the mesh.
 	s.wantAtMost(meshDelay, 0)
+	wantOneHolderSeen(t, s.nodes[1])
+}
+
+func TestHolderStoppedDuringTheBlockIsReplacedAfterTheSkew(t *testing.T) {
+	s := settled(t, true)
+	s.vrrpOK = no
+	s.run(8 * sec)
+	s.runToAdvert(sec / 2)
+	stopped := s.now
+	s.nodes[0].toRouter(&vrrp.Stop{})
+	s.nodes[0].kill()
+	s.run(10 * sec)
+	s.wantHolder("lb2")
+	if got, want := s.nodes[1].tookAt, stopped.Add(meshDelay+downOf(120)-3*interv); got != want {
+		t.Errorf("taken over %v late", got.Sub(want))
+	}
+	wantOneHolderSeen(t, s.nodes[2])
+}
+
+// wantOneHolderSeen: a change of holder is not taken for two of them.
+func wantOneHolderSeen(t *testing.T, n *simNode) {
+	t.Helper()
+	if d := cmp.Diff([]Verdict{Vetoed}, n.verdicts); d != "" {
+		t.Errorf("%s: verdicts (-want +got):\n%s", n.name(), d)
+	}
 }
 
 func TestNoPreemptHoldsOverTheMeshWhileBlocked(t *testing.T) {

@@ -182,6 +182,9 @@ func TestDeafIsNotSaidWhileFramesComeIn(t *testing.T) {
 	if d := r.wantVerdict(Vetoed); d.Evidence != NoEvidence {
 		t.Errorf("detail %+v", d)
 	}
+	if n := len(all[*VerdictChanged](r)); n != 1 {
+		t.Errorf("verdict changed %d times, want once", n)
+	}
 }
 
 func TestWedgedHolderIsReplacedAtM(t *testing.T) {
@@ -354,4 +357,45 @@ func TestProbeOnBelievesANetworkThatAnswersForNobody(t *testing.T) {
 	r.probe.Nobody = true
 	r.run(timeM)
 	r.wantVerdict(Mute)
+}
+
+// Two adverts that the LAN lost came over the mesh before the holder died: the
+// fail-over is still counted from the LAN, as plain VRRP would.
+func TestNoAnswerTakesOverAtMOfTheLANAfterLaterMeshAdverts(t *testing.T) {
+	r := newRig(t)
+	r.meshFrom = []NodeID{lb1}
+	r.run(start.Add(2*interv + interv/4))
+	r.meshFrom = nil
+	r.run(start.Add(10 * sec))
+	r.wantTaken(timeM)
+}
+
+// Where the machine is stepped before the Router after all.
+func TestNoAnswerLeavesAnUndelayedRouterToItsOwnTimer(t *testing.T) {
+	r := newRig(t)
+	r.run(timeM - 1)
+	r.now = timeM
+	for _, a := range r.step(&Tick{}) {
+		if _, ok := a.(*Takeover); ok {
+			t.Error("Takeover although nothing held the Router's timer back")
+		}
+	}
+	wantOnly[*Permit](t, r.step(&WantHold{}))
+}
+
+func TestALateAnswerDoesNotReplaceANewerOne(t *testing.T) {
+	r := newRig(t)
+	r.meshFrom = []NodeID{lb1}
+	r.run(timeM.Add(interv / 10))
+	asks := all[*Ask](r)
+	old, now := asks[0].Nonce, asks[len(asks)-1].Nonce
+	if old == now {
+		t.Fatal("no second round")
+	}
+	r.meshFrom = nil
+	r.step(&Answer{From: lb1, Nonce: now, Kind: Holding, Source: addr1, LANHeard: Never})
+	r.step(&Answer{From: lb1, Nonce: old, Kind: UnfitKind, Source: addr1, LANHeard: Never})
+	r.run(timeM.Add(interv))
+	r.wantBackup()
+	r.wantVerdict(Vetoed)
 }
