@@ -73,6 +73,7 @@ func (r *Router) downTimerExpired(now Instant, i *instance, permitted bool, reas
 	i.wants = true
 	g := i.group
 	if !g.ready(i) {
+		i.asked = false
 		i.due = now.Add(i.down())
 		i.note = Note{Instance: i.id, Kind: GroupNotReady}
 		r.emit(&i.note)

@@ -151,7 +151,8 @@ func (r *Router) groupMoved(now Instant, g *group, from, to State, reason string
 
 // settle brings the group to the state that its members' conditions ask for:
 // one fault takes all to Fault; all leave Initialize or Fault together once no
-// fault is left and everything needed is known.
+// fault is left and everything needed is known. Members that a reload added to a
+// group which is up enter Backup one by one and follow by their own timer.
 func (r *Router) settle(now Instant, g *group) {
 	if !r.open || g.state == Stopped {
 		return
@@ -167,8 +168,12 @@ func (r *Router) settle(now Instant, g *group) {
 			waiting = waiting || r.waiting(m)
 		}
 	}
-	if down > 0 && !waiting {
-		r.startup(now, g, down)
+	switch {
+	case down == 0:
+	case down < len(g.members):
+		r.enterBackup(now, g)
+	case !waiting:
+		r.startup(now, g)
 	}
 }
 
@@ -186,17 +191,12 @@ func (r *Router) becomeFault(now Instant, g *group, first *instance, reason stri
 // everybody else Backup with the full Active_Down_Timer, whatever
 // `state MASTER` may say. After a fault keepalived sends the owner to Backup
 // as well, so that a condition that comes and goes does not tear the address
-// to and fro; so do we. Members that a reload added to a group which is up
-// enter Backup and follow by their own timer.
-func (r *Router) startup(now Instant, g *group, down int) {
+// to and fro; so do we.
+func (r *Router) startup(now Instant, g *group) {
 	reason := "startup"
 	recovered := g.state == Fault
 	if recovered {
 		reason = "fault cleared"
-	}
-	if down < len(g.members) {
-		r.enterBackup(now, g, reason)
-		return
 	}
 	first := g.members[0]
 	if recovered || !g.owner() {
@@ -214,11 +214,12 @@ func (r *Router) startup(now Instant, g *group, down int) {
 	r.downTimerExpired(now, first, false, "address owner")
 }
 
-// enterBackup takes those members to Backup that are not up, leaving the
-// others as they are.
-func (r *Router) enterBackup(now Instant, g *group, reason string) {
+// enterBackup takes those members to Backup that are not up and know what they
+// must, leaving the others as they are.
+func (r *Router) enterBackup(now Instant, g *group) {
+	const reason = "startup"
 	for _, m := range g.members {
-		if m.up() {
+		if m.up() || r.waiting(m) {
 			continue
 		}
 		was := m.state

@@ -1,6 +1,7 @@
 package packet
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 	"testing"
@@ -74,8 +75,11 @@ func TestCheck(t *testing.T) {
 			f[3] += 2
 			return f
 		}}, TotalLengthWrong, "packet_len_err", 0},
-		{"twelve bytes behind the IP length, no padding", specV2(), edit{frame: func(f []byte) []byte {
-			return append(f, make([]byte, 12)...)
+		{"more behind the IP length than Ethernet pads to", specV2(), edit{frame: func(f []byte) []byte {
+			return append(f, make([]byte, 58-len(f))...)
+		}}, TotalLengthWrong, "packet_len_err", 0},
+		{"behind the IP length what no VLAN tag explains", specV3(), edit{frame: func(f []byte) []byte {
+			return append(f, make([]byte, 40-len(f))...)
 		}}, TotalLengthWrong, "packet_len_err", 0},
 		{"v3 with another interval is learnt from", specV3(), edit{expect: func(e *Expect) { e.Interval = time.Second }}, Accepted, "advert_rcvd", IntervalDiffers},
 		{"RFC 9568 7.1: v3 checksum", specV3(), edit{frame: func(f []byte) []byte { f[22]++; return f }}, ChecksumWrong, "chk_err", 0},
@@ -208,6 +212,19 @@ func TestEncoderRefusesWhatAnAdvertCannotCarry(t *testing.T) {
 		if _, err := NewEncoder(s); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
+	}
+}
+
+func TestWithoutAuthenticationNoPasswordIsSent(t *testing.T) {
+	s := specV2()
+	s.AuthType = AuthNone
+	enc, err := NewEncoder(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, _ := decodeFrame(t, enc.Encode(100))
+	if !bytes.Equal(a.Password, make([]byte, 8)) {
+		t.Errorf("sent %q", a.Password)
 	}
 }
 
