@@ -15,7 +15,7 @@ func (d *decoder) checkInstance(i *Instance) {
 	say := func(keyword string, sev Severity, code Code, message, hint string) {
 		d.object(&i.Block, i.path(), keyword, sev, code, message, hint)
 	}
-	if i.Interface == "" {
+	if i.Interface == "" && i.VRF == "" {
 		say("interface", Error, General, "is missing", "interface IFNAME")
 	} else if i.Interface == "lo" {
 		say("interface", Error, General, "lo cannot carry VRRP", "name the interface that reaches the peers")
@@ -132,7 +132,7 @@ func (d *decoder) checkUnicast(i *Instance, say sayFunc) {
 			Message: "needs unicast_peer, it is ignored", Hint: "unicast_peer { ADDRESS ... }"})
 		i.UnicastTTL = -1
 	}
-	for _, k := range []string{"unicast_src_ip", "unicast_peer"} {
+	for _, k := range []string{"unicast_src_ip", "unicast_peer", "check_unicast_src", "old_unicast_checksum"} {
 		if i.Has(k) && !i.UnicastFaultNoPeer {
 			say(k, Warning, General, "there is no unicast peer, so adverts go by multicast", "unicast_peer { ADDRESS ... }")
 			return

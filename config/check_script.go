@@ -47,7 +47,7 @@ func (d *decoder) checkScripts() {
 	insecure := false
 	for n := range uses {
 		u := &uses[n]
-		if d.noUser[u.spec] {
+		if d.noUser[u.spec] || u.tracked != nil && len(d.cfg.Instances) == 0 {
 			continue
 		}
 		file, runs := d.checkScriptFile(u)

@@ -25,6 +25,10 @@ func (d *decoder) checkServer(v *VirtualServer) {
 		say("lvs_sched", Warning, "is not given, wlc is used", "lvs_sched SCHEDULER")
 		v.Scheduler = "wlc"
 	}
+	if v.OnePacket && v.Protocol != "UDP" && v.FwMark == 0 && v.Group == "" {
+		say("ops", Warning, "needs protocol UDP, it is cleared", "")
+		v.OnePacket = false
+	}
 	total := 0
 	for _, r := range v.RealServers {
 		total += r.Weight
@@ -37,6 +41,29 @@ func (d *decoder) checkServer(v *VirtualServer) {
 		say("hysteresis", Warning, fmt.Sprintf("%d is not below quorum %d", v.Hysteresis, v.Quorum), "it is lowered")
 		v.Hysteresis = v.Quorum - 1
 	}
+}
+
+// checkChecker resolves the tracked objects that a checker names.
+func (d *decoder) checkChecker(c *Checker, path string) bool {
+	known, kind := true, ""
+	switch c.Kind {
+	case CheckBFD:
+		kind = "bfd_instance"
+		known = slices.ContainsFunc(d.cfg.BFDs, func(b *BFD) bool { return b.Name == c.Name })
+	case CheckFile:
+		kind = "track_file"
+		known = slices.ContainsFunc(d.cfg.TrackFiles, func(f *TrackFile) bool { return f.Name == c.Name })
+	case CheckTCP, CheckHTTP, CheckSSL, CheckSMTP, CheckDNS, CheckUDP, CheckPing, CheckMisc:
+	}
+	if !known {
+		pos, _ := c.At("name")
+		if c.Kind == CheckFile {
+			pos, _ = c.At("track_file")
+		}
+		d.out(Problem{Pos: pos, Severity: Error, Code: General, Path: path, Keyword: string(c.Kind),
+			Message: fmt.Sprintf("there is no %s %s, the checker is removed", kind, printable(c.Name)), Hint: "define it with " + kind + " " + printable(c.Name) + " { ... }"})
+	}
+	return known
 }
 
 // checkRealServers drops duplicates and what is of the wrong family, in one
@@ -61,6 +88,9 @@ func (d *decoder) checkRealServers(v *VirtualServer) {
 			return say(Error, fmt.Sprintf("%s port %d is given twice, this one is ignored", r.Addr, r.Port), "first at "+first.String())
 		}
 		seen[r.Endpoint] = r.Pos
+		r.Checkers = slices.DeleteFunc(r.Checkers, func(c *Checker) bool {
+			return !d.checkChecker(c, path+" > real_server "+r.Addr.String())
+		})
 		if forward.Method != "NAT" && v.Port != 0 && r.Port != v.Port {
 			say(Warning, fmt.Sprintf("port %d is not the service's %d, which is used", r.Port, v.Port), forward.Method+" cannot change the port")
 			r.Port = v.Port

@@ -150,11 +150,14 @@ func (d *decoder) need(s *stmt, i int) (Token, bool) {
 		return s.args[i], true
 	}
 	code := MissingArgument
-	if s.ours || s.kw != nil && s.kw.Ours {
+	switch {
+	case s.ours || s.kw.Ours || s.kw.bare == "quiet":
 		code = OursOnly
+	case s.kw.bare == "report":
+		code = General
 	}
 	hint := ""
-	if s.kw != nil && s.kw.Args != "" && s.kw.lines == nil {
+	if s.kw.Args != "" && s.kw.lines == nil {
 		hint = "usage: " + s.kw.Name + " " + s.kw.Args
 	}
 	d.problemAt(s.key.Pos, Error, code, s.name(), "has no value", hint)
@@ -202,6 +205,22 @@ func boolean(f field[bool]) setter {
 		if v, ok := boolArg(d, s); ok {
 			*f(d) = v
 		}
+	}
+}
+
+// looseBoolean is for the keywords whose value keepalived does not check.
+func looseBoolean(f field[bool]) setter {
+	return func(d *decoder, s *stmt) {
+		*f(d) = true
+		if len(s.args) == 0 {
+			return
+		}
+		v, ok := parseBool(s.args[0].Text)
+		if !ok {
+			d.advise(s, fmt.Sprintf("%q is not a truth value, taken as on", printable(s.args[0].Text)), "on, off, true, false, yes, no, or nothing for on")
+			return
+		}
+		*f(d) = v
 	}
 }
 
@@ -331,6 +350,17 @@ func secs(lo, hi float64, f field[time.Duration]) setter {
 		if t, ok := d.need(s, 0); ok {
 			if v, ok := d.seconds(s, t, time.Second, lo, hi); ok {
 				*f(d) = v
+			}
+		}
+	}
+}
+
+// wholeSecs reads a time that keepalived takes in whole seconds only.
+func wholeSecs(lo, hi int64, f field[time.Duration]) setter {
+	return func(d *decoder, s *stmt) {
+		if t, ok := d.need(s, 0); ok {
+			if n, ok := d.number(s, t, lo, hi); ok {
+				*f(d) = time.Duration(n) * time.Second
 			}
 		}
 	}

@@ -112,7 +112,7 @@ func (d *decoder) hexString(s *stmt, t Token, wild bool) (string, bool) {
 		}
 	}
 	if len(t.Text)%2 != 0 {
-		d.failAt(s, t, "has an odd number of digits", "two digits for each byte")
+		d.advise(s, "has an odd number of digits", "two digits for each byte")
 		return "", false
 	}
 	return t.Text, true

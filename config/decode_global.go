@@ -58,15 +58,15 @@ func smtpTimeout(d *decoder, s *stmt) {
 	if !ok {
 		return
 	}
-	v, ok := d.seconds(s, t, time.Second, 0, maxSeconds)
+	n, ok := d.number(s, t, 0, maxSeconds)
 	if !ok {
 		return
 	}
-	if v == 0 {
+	if n == 0 {
 		d.warn(s, "0 becomes 1", "must be greater than 0")
-		v = time.Second
+		n = 1
 	}
-	d.cfg.Global.SMTPConnectTimeout = v
+	d.cfg.Global.SMTPConnectTimeout = time.Duration(n) * time.Second
 }
 
 func maxAutoPriority(d *decoder, s *stmt) {
@@ -211,7 +211,7 @@ func garpGap(f field[time.Duration]) setter {
 			return
 		}
 		if v >= time.Second {
-			d.warn(s, fmt.Sprintf("a gap of %v is very large", v), "each address adds one gap to a failover")
+			d.advise(s, fmt.Sprintf("a gap of %v is very large", v), "each address adds one gap to a failover")
 		}
 		*f(d) = v
 	}
@@ -236,7 +236,7 @@ func minGARP(d *decoder, s *stmt) {
 	}
 }
 
-func garpExtraIf(lo float64, f field[GARP]) setter {
+func garpExtraIf(lo int64, f field[GARP]) setter {
 	return func(d *decoder, s *stmt) {
 		i := 0
 		g := f(d)
@@ -248,13 +248,14 @@ func garpExtraIf(lo float64, f field[GARP]) setter {
 		if !ok {
 			return
 		}
-		if v, ok := d.seconds(s, t, time.Second, lo, 86400); ok {
-			g.ExtraIf = v
+		if n, ok := d.number(s, t, lo, 86400); ok {
+			g.ExtraIf = time.Duration(n) * time.Second
 		}
 	}
 }
 
 func ipTables(d *decoder, s *stmt) {
+	d.warn(s, "nftables is used instead of iptables", "write nftables")
 	t := &d.cfg.Global.IPTables
 	t.On, t.In, t.Out = true, "INPUT", "OUTPUT"
 	if len(s.args) > 0 {
@@ -268,6 +269,7 @@ func ipTables(d *decoder, s *stmt) {
 }
 
 func ipSets(d *decoder, s *stmt) {
+	d.warn(s, "has no effect, nftables sets are used", "write nftables")
 	t := &d.cfg.Global.IPTables
 	if len(s.args) == 0 {
 		t.NoSets = true
@@ -330,6 +332,14 @@ func deprecated(use string, then setter) setter {
 	}
 }
 
+// outdated is deprecated without keepalived saying so.
+func outdated(use string, then setter) setter {
+	return func(d *decoder, s *stmt) {
+		d.advise(s, "is deprecated", "use "+use)
+		then(d, s)
+	}
+}
+
 func fifo(f field[FIFO]) setter {
 	return func(d *decoder, s *stmt) {
 		t, ok := d.need(s, 0)
@@ -369,7 +379,7 @@ func rcvBufs(d *decoder, s *stmt) {
 	if !ok {
 		return
 	}
-	if n, ok := d.number(s, t, 1, math.MaxInt32); ok {
+	if n, ok := d.number(s, t, 0, math.MaxInt32); ok {
 		d.setRcvBufs(s.key.Text, uint(n))
 	}
 }
@@ -400,7 +410,7 @@ func rxBufsPolicy(d *decoder, s *stmt) {
 		d.cfg.Global.RxBufsPolicy = u
 		return
 	}
-	if _, ok := d.number(s, t, 1, math.MaxInt32); ok {
+	if _, ok := d.number(s, t, 0, math.MaxInt32); ok {
 		d.cfg.Global.RxBufsPolicy = t.Text
 	}
 }

@@ -211,6 +211,17 @@ func nativeIPv6(d *decoder, s *stmt) {
 	d.inst.NativeIPv6, d.inst.Family = true, IPv6
 }
 
+func vrfArg(d *decoder, s *stmt) {
+	t, ok := d.need(s, 0)
+	switch {
+	case !ok:
+	case d.inst.Interface != "":
+		d.fail(s, "does not go with interface, it is ignored", "give one of them")
+	default:
+		d.inst.VRF = t.Text
+	}
+}
+
 func oldChecksum(d *decoder, s *stmt) {
 	d.inst.OldUnicastChecksum = ChecksumAlways
 	if len(s.args) == 0 {

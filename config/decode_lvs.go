@@ -255,6 +255,17 @@ func sorryServer(d *decoder, s *stmt) {
 	}
 }
 
+// afterSorry is for what belongs to a sorry_server given before it.
+func afterSorry(then setter) setter {
+	return func(d *decoder, s *stmt) {
+		if d.vs.SorryServer == nil {
+			d.fail(s, "stands before or without sorry_server, it is ignored", "put sorry_server first")
+			return
+		}
+		then(d, s)
+	}
+}
+
 func beginRealServer(d *decoder, s *stmt) {
 	d.rs = &RealServer{Block: Block{Pos: s.key.Pos}, Weight: -1, SMTPAlert: true}
 	e, ok := d.endpoint(s, 0)

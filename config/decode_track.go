@@ -155,6 +155,10 @@ func processCommand(d *decoder, s *stmt) {
 	if _, ok := d.need(s, 0); !ok {
 		return
 	}
+	if len(d.proc.Process) > 0 {
+		d.fail(s, "is given twice, this one is ignored", "")
+		return
+	}
 	d.proc.Process = s.words()
 	if len(s.args) == 1 && s.args[0].Quoted {
 		d.proc.Process = splitCommand(s.args[0].Text)
@@ -222,8 +226,19 @@ func beginTrackFile(d *decoder, s *stmt) {
 }
 
 func beginOldTrackFile(d *decoder, s *stmt) {
-	d.warn(s, "is deprecated", "use track_file")
+	d.advise(s, "is deprecated", "use track_file")
 	beginTrackFile(d, s)
+}
+
+func trackedPath(d *decoder, s *stmt) {
+	t, ok := d.need(s, 0)
+	switch {
+	case !ok:
+	case d.tf.Path != "":
+		d.fail(s, "is given twice, this one is ignored", "the first is "+d.tf.Path)
+	default:
+		d.tf.Path = t.Text
+	}
 }
 
 func initFile(d *decoder, s *stmt) {

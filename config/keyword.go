@@ -40,6 +40,7 @@ type Keyword struct {
 	sub   string                // section inside the block; empty for none
 	done  func(*decoder)        // the block ended
 	lines func(*decoder, *stmt) // a block of plain lines: called for each
+	bare  string                // what keepalived makes of a missing value: "" exits, "report" or "quiet"
 }
 
 // block says whether the keyword is followed by braces.

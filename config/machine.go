@@ -35,17 +35,13 @@ func interfaceNames() ([]string, error) {
 
 func lookupUser(name, group string) error {
 	if _, err := user.Lookup(name); err != nil {
-		if _, err := user.LookupId(name); err != nil {
-			return fmt.Errorf("there is no user %s", printable(name))
-		}
+		return fmt.Errorf("there is no user %s", printable(name))
 	}
 	if group == "" {
 		return nil
 	}
 	if _, err := user.LookupGroup(group); err != nil {
-		if _, err := user.LookupGroupId(group); err != nil {
-			return fmt.Errorf("there is no group %s", printable(group))
-		}
+		return fmt.Errorf("there is no group %s", printable(group))
 	}
 	return nil
 }

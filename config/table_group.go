@@ -1,7 +1,5 @@
 package config
 
-import ()
-
 // groupKeywords is vrrp_sync_group.
 func groupKeywords() []Keyword {
 	return []Keyword{

@@ -8,7 +8,7 @@ import (
 // scriptKeywords is vrrp_script.
 func scriptKeywords() []Keyword {
 	return []Keyword{
-		{Section: "vrrp_script", Name: "script", Tier: A, Support: Works, Args: "SCRIPT", set: scriptCommand},
+		{Section: "vrrp_script", Name: "script", Tier: A, Support: Works, bare: "quiet", Args: "SCRIPT", set: scriptCommand},
 		{Section: "vrrp_script", Name: "interval", Tier: A, Support: Works, Args: "SECS (ms resolution)", set: scriptInterval(sf(func(s *Script) *time.Duration { return &s.Interval }))},
 		{Section: "vrrp_script", Name: "timeout", Tier: A, Support: Works, Args: "SECS (ms resolution)", set: scriptInterval(sf(func(s *Script) *time.Duration { return &s.Timeout }))},
 		{Section: "vrrp_script", Name: "weight", Tier: A, Support: Works, Args: "-253..253 [reverse]", set: weight(253, sf(func(s *Script) *int { return &s.Weight }), sf(func(s *Script) *bool { return &s.Reverse }))},

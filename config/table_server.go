@@ -34,8 +34,8 @@ func serverKeywords() []Keyword {
 		{Section: "virtual_server", Name: "protocol", Tier: A, Args: "TCP|UDP|SCTP", set: protocolArg},
 		{Section: "virtual_server", Name: "ha_suspend", Tier: B, set: flag(vsf(func(v *VirtualServer) *bool { return &v.HASuspend }))},
 		{Section: "virtual_server", Name: "smtp_alert", Tier: B, Args: "[BOOL]", set: smtpAlert(vsf(func(v *VirtualServer) *bool { return &v.SMTPAlert }))},
-		{Section: "virtual_server", Name: "virtualhost", Tier: B, Args: "STRING", set: str(vsf(func(v *VirtualServer) *string { return &v.VirtualHost }))},
-		{Section: "virtual_server", Name: "snmp_name", Tier: C, Args: "STRING", set: str(vsf(func(v *VirtualServer) *string { return &v.SNMPName }))},
+		{Section: "virtual_server", Name: "virtualhost", Tier: B, bare: "report", Args: "STRING", set: str(vsf(func(v *VirtualServer) *string { return &v.VirtualHost }))},
+		{Section: "virtual_server", Name: "snmp_name", Tier: C, bare: "report", Args: "STRING", set: str(vsf(func(v *VirtualServer) *string { return &v.SNMPName }))},
 		{Section: "virtual_server", Name: "alpha", Tier: B, set: flag(vsf(func(v *VirtualServer) *bool { return &v.Alpha }))},
 		{Section: "virtual_server", Name: "omega", Tier: B, set: flag(vsf(func(v *VirtualServer) *bool { return &v.Omega }))},
 		{Section: "virtual_server", Name: "quorum_up", Tier: B, Args: "SCRIPT [USER [GROUP]]", set: script(vsf(func(v *VirtualServer) **ScriptSpec { return &v.QuorumUp }))},
@@ -44,8 +44,8 @@ func serverKeywords() []Keyword {
 		{Section: "virtual_server", Name: "hysteresis", Tier: B, Args: "N>=0", set: num(0, math.MaxInt32, vsf(func(v *VirtualServer) *int { return &v.Hysteresis }))},
 		{Section: "virtual_server", Name: "weight", Tier: C, Args: "1..INT32_MAX", set: num(1, math.MaxInt32, vsf(func(v *VirtualServer) *int { return &v.Weight }))},
 		{Section: "virtual_server", Name: "sorry_server", Tier: A, Args: "IP [PORT]", set: sorryServer},
-		{Section: "virtual_server", Name: "sorry_server_inhibit", Tier: C, set: flag(vsf(func(v *VirtualServer) *bool { return &v.SorryInhibit }))},
-		{Section: "virtual_server", Name: "sorry_server_lvs_method", Tier: C, Args: "as lvs_method", set: optForwardTo(vsf(func(v *VirtualServer) **Forward { return &v.SorryForward }))},
+		{Section: "virtual_server", Name: "sorry_server_inhibit", Tier: C, set: afterSorry(flag(vsf(func(v *VirtualServer) *bool { return &v.SorryInhibit })))},
+		{Section: "virtual_server", Name: "sorry_server_lvs_method", Tier: C, bare: "report", Args: "as lvs_method", set: afterSorry(optForwardTo(vsf(func(v *VirtualServer) **Forward { return &v.SorryForward })))},
 		{Section: "virtual_server", Name: "real_server", Tier: A, Args: "IP [PORT] { statements }", sub: "virtual_server/real_server", set: beginRealServer, done: endRealServer},
 	}
 }

@@ -10,7 +10,7 @@ func trackerKeywords() []Keyword {
 	return []Keyword{
 		{Section: "vrrp_track_process", Name: "process", Tier: B, Args: "PATH [PARAMS]", set: processCommand},
 		{Section: "vrrp_track_process", Name: "param_match", Tier: C, Args: "[initial|partial]", set: paramMatch},
-		{Section: "vrrp_track_process", Name: "weight", Tier: B, Args: "-254..254 [reverse]", set: weight(254, pf(func(p *TrackProcess) *int { return &p.Weight }), pf(func(p *TrackProcess) *bool { return &p.Reverse }))},
+		{Section: "vrrp_track_process", Name: "weight", Tier: B, bare: "report", Args: "-254..254 [reverse]", set: weight(254, pf(func(p *TrackProcess) *int { return &p.Weight }), pf(func(p *TrackProcess) *bool { return &p.Reverse }))},
 		{Section: "vrrp_track_process", Name: "quorum", Tier: C, Args: "1-65535", set: num(1, 65535, pf(func(p *TrackProcess) *int { return &p.Quorum }))},
 		{Section: "vrrp_track_process", Name: "quorum_max", Tier: C, Args: "0-65535", set: num(0, 65535, pf(func(p *TrackProcess) *int { return &p.QuorumMax }))},
 		{Section: "vrrp_track_process", Name: "delay", Tier: C, Args: "SECS 0.000001-3600", set: processDelay},
@@ -32,11 +32,11 @@ func trackerKeywords() []Keyword {
 		{Section: "bfd_instance", Name: "weight", Tier: B, Args: "-253..253 [reverse]", set: weight(253, bf(func(b *BFD) *int { return &b.Weight }), bf(func(b *BFD) *bool { return &b.Reverse }))},
 		{Section: "bfd_instance", Name: "vrrp", Tier: C, set: flag(bf(func(b *BFD) *bool { return &b.VRRP }))},
 		{Section: "bfd_instance", Name: "checker", Tier: C, set: flag(bf(func(b *BFD) *bool { return &b.Checker }))},
-		{Section: "track_file", Name: "file", Tier: B, Args: "PATH", set: str(ff(func(f *TrackFile) *string { return &f.Path }))},
-		{Section: "track_file", Name: "weight", Tier: B, Args: "-254..254 [reverse]", set: weight(254, ff(func(f *TrackFile) *int { return &f.Weight }), ff(func(f *TrackFile) *bool { return &f.Reverse }))},
+		{Section: "track_file", Name: "file", Tier: B, bare: "report", Args: "PATH", set: trackedPath},
+		{Section: "track_file", Name: "weight", Tier: B, bare: "report", Args: "-254..254 [reverse]", set: weight(254, ff(func(f *TrackFile) *int { return &f.Weight }), ff(func(f *TrackFile) *bool { return &f.Reverse }))},
 		{Section: "track_file", Name: "init_file", Tier: C, Args: "[VALUE] [overwrite]", set: initFile},
-		{Section: "vrrp_track_file", Name: "file", Tier: C, Args: "PATH", set: str(ff(func(f *TrackFile) *string { return &f.Path }))},
-		{Section: "vrrp_track_file", Name: "weight", Tier: C, Args: "-254..254 [reverse]", set: weight(254, ff(func(f *TrackFile) *int { return &f.Weight }), ff(func(f *TrackFile) *bool { return &f.Reverse }))},
+		{Section: "vrrp_track_file", Name: "file", Tier: C, bare: "report", Args: "PATH", set: trackedPath},
+		{Section: "vrrp_track_file", Name: "weight", Tier: C, bare: "report", Args: "-254..254 [reverse]", set: weight(254, ff(func(f *TrackFile) *int { return &f.Weight }), ff(func(f *TrackFile) *bool { return &f.Reverse }))},
 		{Section: "vrrp_track_file", Name: "init_file", Tier: C, Args: "[VALUE] [overwrite]", set: initFile},
 	}
 }
