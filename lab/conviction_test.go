@@ -43,6 +43,7 @@ type trio struct {
 func newTrio(t *testing.T) *trio {
 	t.Helper()
 	Require(t, Netns, Nftables, Keepalived)
+	t.Parallel() // each in a lab of its own
 	x := &trio{lab: newTestLab(t, Options{Name: "trio"})}
 	x.client = lanHost(t, x.lab, "client", 200)
 	for i, priority := range []int{150, 100, 50} {
@@ -183,5 +184,82 @@ func TestPowerLossShowsAsAnOutageWithinTheProtocolsBounds(t *testing.T) {
 	}
 	if last := r.Reached[len(r.Reached)-1]; len(last.Hosts) != 1 || last.Hosts[0] != "n2" {
 		t.Errorf("at the end the client reaches %v, want n2", last.Hosts)
+	}
+}
+
+// convicted checks that two hosts held the address for at least so long.
+func convicted(t *testing.T, r Report, least time.Duration) {
+	t.Helper()
+	verdict := Judge(r, Bounds{MaxDualMS: 0, MaxNoneMS: -1})
+	var conviction *Conviction
+	if !errors.As(verdict, &conviction) || r.DualMS < int(least.Milliseconds()) {
+		t.Fatalf("two or more holders for %d ms, expected %s or more; the verdict is %v", r.DualMS, least, verdict)
+	}
+}
+
+func TestFrozenKeepalivedIsConvicted(t *testing.T) {
+	x := newTrio(t)
+	ctx := testContext(t, time.Minute)
+	tree, err := x.procs[0].Tree()
+	if err != nil || len(tree) < 2 {
+		t.Fatalf("keepalived's processes are %v, %v", tree, err)
+	}
+	p := x.probe(t)
+	p.Mark("keepalived of n1 frozen")
+	if err := x.nodes[0].Freeze(ctx, tree...); err != nil {
+		t.Fatal(err)
+	}
+	run(t, 8*time.Second)
+	p.Mark("thawed")
+	if err := x.nodes[0].Thaw(ctx, tree...); err != nil {
+		t.Fatal(err)
+	}
+	if err := x.lab.WaitHolders(ctx, vip, "n1"); err != nil {
+		t.Fatal(err)
+	}
+	// 8 s less the longest wait of the successor, 3A+S.
+	convicted(t, stop(t, p), 4*time.Second)
+}
+
+func TestCrashedKeepalivedLeavesItsAddressBehind(t *testing.T) {
+	x := newTrio(t)
+	ctx := testContext(t, time.Minute)
+	p := x.probe(t)
+	p.Mark("keepalived of n1 killed")
+	if err := x.procs[0].Crash(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if status, err := x.procs[0].Wait(ctx); err != nil || status.Signal == 0 {
+		t.Errorf("it ended with %+v, %v", status, err)
+	}
+	if err := x.lab.WaitHolders(ctx, vip, "n1", "n2"); err != nil {
+		t.Fatal(err)
+	}
+	run(t, time.Second)
+	if list, err := x.nodes[0].Processes(); err != nil || len(list) != 0 {
+		t.Errorf("after the crash n1 runs %v, %v", list, err)
+	}
+	convicted(t, stop(t, p), 800*time.Millisecond)
+}
+
+func TestLostCarrierMovesTheAddressWithoutTwoHolders(t *testing.T) {
+	x := newTrio(t)
+	p := x.probe(t)
+	p.Mark("n1 without carrier")
+	fault, err := x.nodes[0].CarrierDown("eth0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := x.lab.WaitHolders(testContext(t, 20*time.Second), vip, "n2"); err != nil {
+		t.Fatal(err)
+	}
+	p.Mark("healed")
+	heal(t, fault)
+	if err := x.lab.WaitHolders(testContext(t, 20*time.Second), vip, "n1"); err != nil {
+		t.Fatal(err)
+	}
+	// At preemption the old master may answer for an instant longer.
+	if err := Judge(stop(t, p), Bounds{MaxDualMS: 50, MaxNoneMS: 6000}); err != nil {
+		t.Error(err)
 	}
 }

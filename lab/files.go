@@ -52,9 +52,10 @@ func (h *Host) own(name string) bool {
 	if h.opts.PrivateTmp {
 		private = append(private, "/tmp")
 	}
+	name = path.Clean(name)
 	for _, dir := range private {
-		if strings.HasPrefix(path.Clean(name), dir+"/") {
-			return !strings.HasPrefix(path.Clean(name), underlay)
+		if name != dir && within(name, dir) {
+			return !within(name, underlay)
 		}
 	}
 	return false

@@ -5,13 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -38,7 +41,7 @@ type Iface struct {
 type HostOptions struct {
 	Interfaces []Iface
 	Sysctls    map[string]string // "net.ipv4.ip_forward": "1", set before the interfaces exist
-	Private    []string          // more folders that are the host's own, such as "/usr/local/bin"
+	Private    []string          // more folders that are the host's own, such as "/usr/local/bin", or "/dev" for a /dev/log
 	PrivateTmp bool              // an own /tmp; then files made there later by a test cannot be seen in the host
 	Gateway    netip.Addr        // default route, if valid
 }
@@ -65,10 +68,20 @@ func (o *HostOptions) validate(l *Lab, name string) error {
 			return fmt.Errorf("interface name %q must have 1 to %d bytes", f.Name, maxIfName)
 		}
 	}
+	taken := append([]string{"/run", "/proc"}, basePrivate...)
+	if o.PrivateTmp {
+		taken = append(taken, "/tmp")
+	}
 	for _, dir := range o.Private {
-		if filepath.Clean(dir) != dir || !filepath.IsAbs(dir) || dir == "/" || dir == "/run" || dir == "/proc" {
+		if filepath.Clean(dir) != dir || !filepath.IsAbs(dir) || dir == "/" {
 			return fmt.Errorf("%q cannot be a private folder", dir)
 		}
+		for _, other := range taken {
+			if within(dir, other) || within(other, dir) {
+				return fmt.Errorf("the private folder %s overlaps with %s, which the host has for itself anyway", dir, other)
+			}
+		}
+		taken = append(taken, dir)
 	}
 	return nil
 }
@@ -114,10 +127,15 @@ func newHost(l *Lab, name string, opts HostOptions, index int) *Host {
 		{"net.ipv6.conf.default.accept_ra", "0"},
 		{"net.ipv6.conf.default.router_solicitations", "0"},
 	}
-	for k, v := range opts.Sysctls {
-		h.sysctls = append(h.sysctls, sysctl{k, v})
+	for _, k := range slices.Sorted(maps.Keys(opts.Sysctls)) {
+		h.sysctls = append(h.sysctls, sysctl{k, opts.Sysctls[k]})
 	}
 	return h
+}
+
+// within reports whether a clean path is dir or inside it.
+func within(name, dir string) bool {
+	return name == dir || strings.HasPrefix(name, dir+"/")
 }
 
 // Name is the host's name, also by uname(2) inside it.

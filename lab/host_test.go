@@ -311,3 +311,107 @@ func TestConnectionsIntoAHost(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestPrivateFoldersAndRouting(t *testing.T) {
+	l := newTestLab(t, Options{Switches: []string{"lan", "far"}})
+	ctx := testContext(t, 30*time.Second)
+	prefix := netip.MustParsePrefix
+	router, err := l.Host(ctx, "r", HostOptions{
+		Interfaces: []Iface{
+			{Name: "eth0", Addr: prefix("10.9.0.254/24")},
+			{Name: "eth1", Addr: prefix("10.8.0.254/24"), Switch: "far"},
+		},
+		Sysctls:    map[string]string{"net.ipv4.ip_forward": "1"},
+		Private:    []string{"/usr/local/bin", "/dev"},
+		PrivateTmp: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	near := lanOptions(1)
+	near.Gateway = netip.MustParseAddr("10.9.0.254")
+	a, err := l.Host(ctx, "a", near)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := l.Host(ctx, "b", HostOptions{
+		Interfaces: []Iface{{Name: "eth0", Addr: prefix("10.8.0.2/24"), Switch: "far"}},
+		Gateway:    netip.MustParseAddr("10.8.0.254"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reaches(t, a, b, "10.8.0.2", true) {
+		t.Error("a does not reach b through the router")
+	}
+
+	if err := router.WriteFile("/usr/local/bin/hello", 0o755, []byte("#!/bin/sh\necho hello > /tmp/greeting; cat /tmp/greeting; echo > /dev/null\n")); err != nil {
+		t.Fatal(err)
+	}
+	if res, err := router.Run(ctx, "hello"); err != nil || res.Stdout != "hello\n" {
+		t.Errorf("the host's own program says %q, %v", res.Stdout, err)
+	}
+	for _, name := range []string{"/usr/local/bin/hello", "/tmp/greeting"} {
+		if _, err := os.Stat(name); err == nil {
+			t.Errorf("%s is on the machine", name)
+		}
+	}
+	// A syslog of the host's own.
+	path, err := router.Outside("/dev/log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	if _, err := router.Run(ctx, "logger", "-t", "lab", "hello"); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 200)
+	_ = log.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if n, err := log.Read(buf); err != nil || !strings.Contains(string(buf[:n]), "hello") {
+		t.Errorf("syslog received %q, %v", buf[:n], err)
+	}
+}
+
+func TestDaemonsAreStartedAsOperatorsDo(t *testing.T) {
+	h := lanHost(t, newTestLab(t, Options{}), "a", 1)
+	ctx := testContext(t, 30*time.Second)
+	bin := t.TempDir() + "/bin"
+	if err := os.WriteFile(bin, []byte("#!/bin/sh\necho \"$@\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		start func() (*Proc, error)
+		want  string
+	}{
+		"as keepalived": {
+			func() (*Proc, error) { return h.KeepmeshAsKeepalived(bin, "conf", "-i", "x") },
+			"keepalived -n -l -D -f /etc/keepalived/keepalived.conf -p /run/keepalived/keepalived.pid" +
+				" -r /run/keepalived/vrrp.pid -c /run/keepalived/checkers.pid -i x\n",
+		},
+		"plain": {
+			func() (*Proc, error) { return h.Keepmesh(bin, "conf", "") },
+			"run -f /etc/keepalived/keepalived.conf --run-dir /run/keepmesh\n",
+		},
+		"with a mesh": {
+			func() (*Proc, error) { return h.Keepmesh(bin, "conf", "mesh", "-v") },
+			"run -f /etc/keepalived/keepalived.conf --run-dir /run/keepmesh --mesh /etc/keepmesh/mesh.conf -v\n",
+		},
+	} {
+		p, err := c.start()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Wait(ctx); err != nil || p.Output() != c.want {
+			t.Errorf("%s: %q, %v", name, p.Output(), err)
+		}
+	}
+	for name, want := range map[string]string{KeepalivedConf: "conf", MeshConf: "mesh"} {
+		if got, err := h.ReadFile(name); err != nil || string(got) != want {
+			t.Errorf("%s holds %q, %v", name, got, err)
+		}
+	}
+}

@@ -147,6 +147,9 @@ func TestNamesAreChecked(t *testing.T) {
 		"sw": {}, "a": {}, "": {}, "far-too-long-name": {}, "x/y": {},
 		"b": {Interfaces: []Iface{{Name: "eth0", Switch: "none"}}},
 		"c": {Private: []string{"relative"}},
+		"e": {Private: []string{"/etc/keepalived"}},
+		"f": {Private: []string{"/opt", "/opt"}},
+		"g": {Private: []string{"/var"}},
 		"d": {Interfaces: []Iface{{Name: ""}}},
 	} {
 		if _, err := l.Host(ctx, name, opts); err == nil {
@@ -362,7 +365,7 @@ func TestOrdinaryUserRunsALab(t *testing.T) {
 	if err := os.Chown(home, 65534, 65534); err != nil {
 		t.Fatal(err)
 	}
-	const selected = "^(TestHostsReach.*|TestHostHasItsOwn.*|TestPowerLossKeeps.*|TestDroppedProtocol.*|TestProber.*|TestCapture.*|TestKeepalivedIsAcquitted.*)$"
+	const selected = "^(TestHostsReach.*|TestHostHasItsOwn.*|TestPowerLossKeeps.*|TestPrivate.*|TestDroppedProtocol.*|TestProber.*|TestCapture.*|TestKeepalivedIsAcquitted.*)$"
 	for name, argv := range map[string][]string{
 		"by itself":  {program},
 		"by unshare": {"unshare", "-Urmpn", "--mount-proc", "--fork", program},
@@ -375,7 +378,7 @@ func TestOrdinaryUserRunsALab(t *testing.T) {
 			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 			out, err := cmd.CombinedOutput()
 			passed := strings.Count(string(out), "\n--- PASS: ")
-			if err != nil || passed < 8 || strings.Contains(string(out), "--- SKIP") {
+			if err != nil || passed < 9 || strings.Contains(string(out), "--- SKIP") {
 				t.Errorf("%d tests passed, %v\n%s", passed, err, out)
 			}
 		})

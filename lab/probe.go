@@ -240,9 +240,6 @@ func (p *Prober) send() {
 		}
 		sleepUntil(next)
 		now := Now()
-		if late := int64(now - next); late > p.lateness.Load() {
-			p.lateness.Store(late)
-		}
 		cell := p.table.add(n)
 		if cell == nil {
 			return // an hour of probes: Stop shows how many there were
@@ -260,6 +257,11 @@ func (p *Prober) send() {
 		if err := unix.Sendto(p.echoFD, echo, unix.MSG_DONTWAIT, &vip); err != nil {
 			// Most likely the neighbour's earlier failure, reported only now.
 			_ = unix.Sendto(p.echoFD, echo, unix.MSG_DONTWAIT, &vip)
+		}
+		done := Now()
+		cell.done.Store(int64(done))
+		if late := int64(done - next); late > p.lateness.Load() {
+			p.lateness.Store(late)
 		}
 		// After a hole it goes on from now instead of catching up in a burst.
 		next = max(next+p.opts.Interval, now)

@@ -7,7 +7,8 @@ import (
 
 // probe is what is known of one probe.
 type probe struct {
-	sent      atomic.Int64  // instant
+	sent      atomic.Int64  // instant before sending
+	done      atomic.Int64  // instant after sending; 0 until then
 	holders   atomic.Uint32 // hosts that answered the ARP probe
 	answered  atomic.Uint32 // hosts that answered the echo
 	delivered atomic.Bool   // an answer to the echo reached the client
@@ -20,9 +21,11 @@ func (c *probe) reached() uint32 {
 	return c.answered.Load()
 }
 
-// inTime reports whether an answer at that instant still counts.
+// inTime reports whether an answer at that instant still counts. A sender
+// that was interrupted between the clock and the socket is not the answerer's
+// fault.
 func (c *probe) inTime(at time.Duration) bool {
-	return c != nil && at-time.Duration(c.sent.Load()) <= answerWithin
+	return c != nil && at-time.Duration(max(c.sent.Load(), c.done.Load())) <= answerWithin
 }
 
 // probeTable grows by chunks that never move, so that readers need no lock.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -76,6 +77,34 @@ func (p *Proc) Tree() ([]int, error) {
 		}
 	}
 	return tree, nil
+}
+
+// Crash kills the process and all its descendants as one: they are stopped
+// first, since the survivor of a daemon would otherwise notice, say goodbye to
+// the network or start its sibling again. The addresses stay where they are.
+func (p *Proc) Crash(ctx context.Context) error {
+	var frozen []int
+	for {
+		tree, err := p.Tree()
+		if err != nil {
+			return err
+		}
+		fresh := slices.DeleteFunc(tree, func(pid int) bool { return slices.Contains(frozen, pid) })
+		if len(fresh) == 0 {
+			break
+		}
+		if err := p.host.Freeze(ctx, fresh...); err != nil {
+			return fmt.Errorf("before the crash: %w", err)
+		}
+		frozen = append(frozen, fresh...)
+	}
+	if err := p.host.Signal(unix.SIGKILL, frozen...); err != nil {
+		return err
+	}
+	return poll(ctx, func() (bool, error) {
+		all, err := p.host.Processes()
+		return !slices.ContainsFunc(all, func(q Process) bool { return slices.Contains(frozen, q.PID) }), err
+	}, func() string { return fmt.Sprintf("host %s: of %v some still run", p.host.name, frozen) })
 }
 
 // Signal sends a signal to processes by their pids inside the host.

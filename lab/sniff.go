@@ -149,7 +149,7 @@ func (s *Sniffer) loop() {
 	defer s.file.Close()
 	var (
 		buf  = make([]byte, maxFrame)
-		oob  = make([]byte, 256)
+		oob  = make([]byte, 256) // aligned, as any allocation of that size
 		from unix.RawSockaddrLinklayer
 	)
 	// read takes one frame and reports whether there may be another.
@@ -206,11 +206,14 @@ func recvmsg(fd uintptr, buf, oob []byte, from *unix.RawSockaddrLinklayer) (n, o
 // so that a step of the wall clock spoils only the frames around it.
 func stamp(oob []byte) time.Duration {
 	mono := Now()
-	const header = unix.SizeofCmsghdr
-	if len(oob) < header+16 || binary.NativeEndian.Uint32(oob[12:16]) != unix.SCM_TIMESTAMPNS {
+	if len(oob) < unix.CmsgSpace(int(unsafe.Sizeof(unix.Timespec{}))) {
 		return mono
 	}
-	at := time.Duration(binary.NativeEndian.Uint64(oob[header:]))*time.Second +
-		time.Duration(binary.NativeEndian.Uint64(oob[header+8:]))
+	header := (*unix.Cmsghdr)(unsafe.Pointer(&oob[0]))
+	if header.Level != unix.SOL_SOCKET || header.Type != unix.SCM_TIMESTAMPNS {
+		return mono
+	}
+	ts := (*unix.Timespec)(unsafe.Pointer(&oob[unix.CmsgLen(0)]))
+	at := time.Duration(ts.Nano())
 	return mono - (time.Duration(time.Now().UnixNano()) - at)
 }

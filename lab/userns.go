@@ -26,7 +26,7 @@ func Privileged() bool {
 
 // ReexecRootless runs this program again, with the same arguments and
 // standard streams, as root of new user, mount, pid and network namespaces,
-// waits for its end and gives its exit code. TERM and HUP are passed on. An
+// waits for its end and gives its exit code. TERM, HUP and QUIT are passed on. An
 // error means that it could not be started, in most cases because the machine
 // does not allow user namespaces.
 func ReexecRootless() (exitCode int, err error) {
@@ -46,7 +46,7 @@ func ReexecRootless() (exitCode int, err error) {
 	// An interrupt from the terminal reaches the child by itself; this process
 	// only has to outlive it.
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
 	defer signal.Stop(signals)
 	if err := cmd.Start(); err != nil {
 		return 0, fmt.Errorf("starting again in a user namespace: %w; run as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone, user.max_user_namespaces)", err)
