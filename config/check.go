@@ -70,7 +70,7 @@ func (d *decoder) checkInterfaces() {
 	}
 	for _, r := range d.ifaceRefs {
 		if !d.ifaces[r.name] && !made[r.name] {
-			d.out(Problem{Pos: r.pos, Severity: Error, Code: General, Path: r.path, Keyword: r.keyword,
+			d.out(Problem{Pos: r.pos, Severity: Error, Code: NoInterface, Path: r.path, Keyword: r.keyword,
 				Message: fmt.Sprintf("there is no interface %s", printable(r.name)), Hint: d.ifaceHint(r.name)})
 		}
 	}

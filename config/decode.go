@@ -169,11 +169,11 @@ type field[T any] func(*decoder) *T
 
 type setter = func(*decoder, *stmt)
 
-func flag(f field[bool]) setter {
+func setTrue(f field[bool]) setter {
 	return func(d *decoder, s *stmt) { *f(d) = true }
 }
 
-func unflag(f field[bool]) setter {
+func setFalse(f field[bool]) setter {
 	return func(d *decoder, s *stmt) { *f(d) = false }
 }
 
@@ -335,7 +335,7 @@ func (d *decoder) seconds(s *stmt, t Token, unit time.Duration, lo, hi float64) 
 	case v < lo || v > hi:
 		d.failAt(s, t, t.Text+" is out of range", hint)
 	default:
-		return time.Duration(math.Round(v * float64(unit))), true
+		return time.Duration(math.Round(min(v*float64(unit), math.MaxInt64/2))), true
 	}
 	return 0, false
 }
@@ -344,6 +344,10 @@ func plain(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
 // maxSeconds is the longest time keepalived's timers hold: 2^32 microseconds.
 const maxSeconds = 4294
+
+// maxTimer bounds the checkers' times, which keepalived holds in 64 bits; it
+// keeps a Duration from overflowing.
+const maxTimer = 1e11
 
 func secs(lo, hi float64, f field[time.Duration]) setter {
 	return func(d *decoder, s *stmt) {

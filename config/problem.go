@@ -56,12 +56,13 @@ const (
 	OursOnly        Code = iota // advice of ours that keepalived does not give: exit 0
 	General                     // any other report of keepalived's: exit 5
 	ScriptSecurity              // scripts run as root without script security: exit 6
+	NoInterface                 // an interface does not exist: exit 5, before scripts are looked at
 	NoConfigFile                // there is no such file: exit 6
 	MissingArgument             // keepalived stops at once: exit 2
 	Fatal                       // keepalived cannot go on: exit 4
 )
 
-var codeNames = [...]string{"ours-only", "general", "script-security", "no-config-file", "missing-argument", "fatal"}
+var codeNames = [...]string{"ours-only", "general", "script-security", "no-interface", "no-config-file", "missing-argument", "fatal"}
 
 func (c Code) String() string {
 	if c < 0 || int(c) >= len(codeNames) {
@@ -133,15 +134,18 @@ func CheckCode(problems []Problem) int {
 }
 
 // KeepalivedCode gives the exit code that `keepalived -t` has for the same
-// text: 2 when an argument is missing (it stops there), 4 when fatal, 6 for
-// script security whatever else was reported, 5 for any other report, else 0.
+// text: 2 when an argument is missing (it stops there), 4 when fatal, 5 when an
+// interface is missing, 6 for script security whatever else was reported, 5
+// for any other report, else 0.
 func KeepalivedCode(problems []Problem) int {
-	general, security, fatal := false, false, false
+	general, security, iface, fatal := false, false, false, false
 	for _, p := range problems {
 		switch p.Code {
 		case OursOnly:
 		case General:
 			general = true
+		case NoInterface:
+			iface = true
 		case ScriptSecurity, NoConfigFile:
 			security = true
 		case MissingArgument:
@@ -153,6 +157,8 @@ func KeepalivedCode(problems []Problem) int {
 	switch {
 	case fatal:
 		return 4
+	case iface:
+		return 5
 	case security:
 		return 6
 	case general:

@@ -293,12 +293,14 @@ func (r *reader) include(line string, pos Pos) bool {
 		return true
 	}
 	if len(names) == 0 {
-		strict := strings.ContainsAny(kind, "mwba") || !strings.ContainsAny(pattern, "*?[{")
-		if strict {
-			bad(Error, NoConfigFile, fmt.Sprintf("no file matches %q", pattern), "paths are relative to "+f.dir())
-		} else {
-			bad(Warning, NoConfigFile, fmt.Sprintf("no file matches %q", pattern), "paths are relative to "+f.dir())
+		// A plain include of nothing passes in keepalived too; m asks for a
+		// match of a plain name, w and a of a pattern as well.
+		sev, code := Warning, OursOnly
+		pure := !strings.ContainsAny(pattern, "*?[{")
+		if strings.ContainsAny(kind, "wa") || pure && strings.Contains(kind, "m") {
+			sev, code = Error, NoConfigFile
 		}
+		bad(sev, code, fmt.Sprintf("no file matches %q", pattern), "paths are relative to "+f.dir())
 		return true
 	}
 	from := append([]Pos{pos}, f.from...)

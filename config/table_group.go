@@ -16,7 +16,7 @@ func groupKeywords() []Keyword {
 		{Section: "vrrp_sync_group", Name: "notify", Tier: A, Support: Works, Args: "SCRIPT [USER [GROUP]]", set: script(gf(func(g *SyncGroup) **ScriptSpec { return &g.Notify.Any }))},
 		{Section: "vrrp_sync_group", Name: "smtp_alert", Tier: B, Args: "[BOOL]", set: smtpAlert(gf(func(g *SyncGroup) *bool { return &g.SMTPAlert }))},
 		{Section: "vrrp_sync_group", Name: "global_tracking", Tier: C, set: globalTracking},
-		{Section: "vrrp_sync_group", Name: "sync_group_tracking_weight", Tier: B, set: flag(gf(func(g *SyncGroup) *bool { return &g.GlobalTracking }))},
+		{Section: "vrrp_sync_group", Name: "sync_group_tracking_weight", Tier: B, set: setTrue(gf(func(g *SyncGroup) *bool { return &g.GlobalTracking }))},
 		{Section: "vrrp_sync_group", Name: "notify_priority_changes", Tier: C, Args: "[BOOL]", set: boolean(gf(func(g *SyncGroup) *bool { return &g.NotifyPriorityChanges }))},
 	}
 }

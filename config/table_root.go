@@ -8,11 +8,11 @@ import (
 func rootKeywords() []Keyword {
 	return []Keyword{
 		{Section: "root", Name: "global_defs", Tier: A, Support: Works, Args: "{ statements }", sub: "global_defs", set: beginGlobal},
-		{Section: "root", Name: "linkbeat_use_polling", Tier: C, set: flag(gl(func(g *Global) *bool { return &g.LinkBeatPolling }))},
+		{Section: "root", Name: "linkbeat_use_polling", Tier: C, set: setTrue(gl(func(g *Global) *bool { return &g.LinkBeatPolling }))},
 		{Section: "root", Name: "net_namespace", Tier: B, Args: "NAME", set: str(gl(func(g *Global) *string { return &g.NetNamespace }))},
 		{Section: "root", Name: "net_namespace_ipvs", Tier: C, Args: "[NAME]", set: optStr("", gl(func(g *Global) *string { return &g.NetNamespaceIPVS }))},
-		{Section: "root", Name: "namespace_with_ipsets", Tier: C, set: flag(gl(func(g *Global) *bool { return &g.NamespaceIPSets }))},
-		{Section: "root", Name: "use_pid_dir", Tier: C, set: flag(gl(func(g *Global) *bool { return &g.UsePidDir }))},
+		{Section: "root", Name: "namespace_with_ipsets", Tier: C, set: setTrue(gl(func(g *Global) *bool { return &g.NamespaceIPSets }))},
+		{Section: "root", Name: "use_pid_dir", Tier: C, set: setTrue(gl(func(g *Global) *bool { return &g.UsePidDir }))},
 		{Section: "root", Name: "instance", Tier: B, Args: "NAME", set: str(gl(func(g *Global) *string { return &g.Instance }))},
 		{Section: "root", Name: "child_wait_time", Tier: C, Args: "SECS (>=0)", set: wholeSecs(0, maxSeconds, gl(func(g *Global) *time.Duration { return &g.ChildWaitTime }))},
 		{Section: "root", Name: "track_group", Tier: C, Args: "NAME { statements }", sub: "track_group", set: beginTrackGroup},

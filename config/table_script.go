@@ -15,6 +15,6 @@ func scriptKeywords() []Keyword {
 		{Section: "vrrp_script", Name: "rise", Tier: A, Support: Works, Args: "N>=1", set: num(1, math.MaxInt32, sf(func(s *Script) *int { return &s.Rise }))},
 		{Section: "vrrp_script", Name: "fall", Tier: A, Support: Works, Args: "N>=1", set: num(1, math.MaxInt32, sf(func(s *Script) *int { return &s.Fall }))},
 		{Section: "vrrp_script", Name: "user", Tier: A, Support: Works, Args: "USER [GROUP]", set: scriptRunUser},
-		{Section: "vrrp_script", Name: "init_fail", Tier: B, Support: Works, set: flag(sf(func(s *Script) *bool { return &s.InitFail }))},
+		{Section: "vrrp_script", Name: "init_fail", Tier: B, Support: Works, set: setTrue(sf(func(s *Script) *bool { return &s.InitFail }))},
 	}
 }
