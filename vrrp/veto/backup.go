@@ -151,12 +151,10 @@ func (m *Machine) askAt() vrrp.Instant {
 func (m *Machine) serveBackup(now vrrp.Instant) {
 	c := &m.c
 	if u := &c.mute; u.to >= 0 && u.until != 0 && now >= u.until {
-		v, silent := u.outcome(), m.silentSince(u)
+		v := u.outcome()
 		u.clear()
-		if !silent {
-			m.takeover(now, v)
-			return
-		}
+		m.takeover(now, v)
+		return
 	} else if u.to >= 0 && u.again != 0 && now >= u.again {
 		m.sendUnheard(now)
 	}
@@ -323,12 +321,10 @@ func (m *Machine) onWantHold(now vrrp.Instant, want *WantHold) {
 			return
 		}
 		if now >= u.until {
-			v, silent := u.outcome(), m.silentSince(u)
+			v := u.outcome()
 			u.clear()
-			if !silent {
-				m.permit(now, v)
-				return
-			}
+			m.permit(now, v)
+			return
 		}
 	}
 	v := m.weigh(now)

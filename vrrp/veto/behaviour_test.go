@@ -278,13 +278,18 @@ func TestForeignRouterIsNamedOnce(t *testing.T) {
 	r.wantAlarm("advert from a non-member: 10.0.0.77")
 }
 
-func TestHolderNamesAnotherHolderThatStays(t *testing.T) {
+func TestHolderNamesAnotherHolder(t *testing.T) {
 	r := newRig(t)
 	r.run(start.Add(4 * sec))
 	r.wantTaken(timeM)
-	r.meshFrom = []NodeID{lb2}
-	r.nextMesh = r.now.Add(interv)
-	r.run(r.now.Add(10 * sec))
+	for n := range 10 {
+		r.now = timeM.Add(2*interv + time.Duration(n)*interv + 1)
+		r.step(&Advert{Wire: vrrp.Mesh, From: lb1, Source: addr1, Priority: 150}) // preempts
+		r.step(&Advert{Wire: vrrp.Mesh, From: lb2, Source: addr2, Priority: 90})
+	}
+	if n := len(r.alarmTexts()); n != 1 {
+		t.Errorf("alarms %q", r.alarmTexts())
+	}
 	r.wantAlarm("two holders: lb3 and lb2")
 }
 

@@ -1,6 +1,7 @@
 package veto
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/keepmesh/keepmesh/vrrp"
@@ -131,7 +132,7 @@ func (m *Machine) weighSilent(now vrrp.Instant) Verdict {
 	case sayUnknown:
 		return UnknownInstance
 	case sayLapsed:
-		if p.answer.Candidate && !c.waited && m.outranked(p) {
+		if p.answer.Candidate && !c.waited && outranks(p.answer.Priority, p.answer.Source, m.priority, m.source) {
 			c.waited = true
 			return Waiting
 		}
@@ -141,12 +142,12 @@ func (m *Machine) weighSilent(now vrrp.Instant) Verdict {
 	return NoAnswer
 }
 
-// outranked compares (priority, address), RFC 9568 section 6.4.3.
-func (m *Machine) outranked(p *member) bool {
-	if p.answer.Priority != m.priority {
-		return p.answer.Priority > m.priority
+// outranks compares (priority, address), RFC 9568 section 6.4.3.
+func outranks(priority uint8, source netip.Addr, other uint8, otherSource netip.Addr) bool {
+	if priority != other {
+		return priority > other
 	}
-	return p.answer.Source.Compare(m.source) > 0
+	return source.Compare(otherSource) > 0
 }
 
 // evidence reads the probe of this round, or of the last one while this one

@@ -23,8 +23,7 @@ type holding struct {
 
 	answerBy vrrp.Instant // when queries kept for an overdue advert are answered
 
-	rivalAt vrrp.Instant // first advert of another holder, while Active
-	two     bool
+	rivalAt vrrp.Instant // last advert of another holder, while Active
 }
 
 // complaint is what a member says of the silence of the own address.
@@ -103,25 +102,21 @@ func (m *Machine) answer(now vrrp.Instant, e *Query) {
 	m.emit(a)
 }
 
-// rival watches, while Active, for another holder that does not go away.
+// rival notices, while Active, another holder: a member of lower rank that
+// advertises although this node has long been Active. One of higher rank
+// preempts, and VRRP's rule ends it with this very advert.
 func (m *Machine) rival(now vrrp.Instant, i int, e *Advert) {
 	h := &m.h
-	if m.state != vrrp.Active || i < 0 || e.Priority == 0 || h.two {
+	if m.state != vrrp.Active || i < 0 || e.Priority == 0 || now.Sub(m.activeAt) <= 2*m.a {
 		return
 	}
-	// The advert that a preempted router sent before it heard us proves nothing.
-	if now.Sub(m.activeAt) <= 2*m.a {
+	if outranks(e.Priority, e.Source, m.priority, m.source) {
 		return
 	}
 	if h.rivalAt == 0 || now.Sub(h.rivalAt) > 4*m.a {
-		h.rivalAt = now
-		return
+		m.emit(&Alarm{Kind: TwoHoldersAlarm, Self: m.cfg.Self, Node: m.cfg.Self, Other: m.members[i].id})
 	}
-	if now.Sub(h.rivalAt) < m.a {
-		return
-	}
-	h.two = true
-	m.emit(&Alarm{Kind: TwoHoldersAlarm, Self: m.cfg.Self, Node: m.cfg.Self, Other: m.members[i].id})
+	h.rivalAt = now
 }
 
 // onUnheard is told that the own address is silent on a member's LAN.

@@ -267,7 +267,6 @@ func (m *Machine) onSelf(now vrrp.Instant, e *Self) {
 	case vrrp.Active:
 		m.activeAt = now
 		m.c.resigned = false
-		m.h.two = false
 	case vrrp.Initialize, vrrp.Fault, vrrp.Stopped:
 		m.sentAt = 0
 	}

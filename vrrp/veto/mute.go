@@ -50,14 +50,6 @@ func (m *Machine) sendUnheard(now vrrp.Instant) {
 	m.emit(&SendUnheard{To: m.members[u.to].id, Nonce: u.nonce})
 }
 
-// silentSince reports whether the holder has said nothing at all since it was
-// told. Then it is not mute but gone, or paused: M counts from its last word,
-// and not the one interval that a living holder has for its reply.
-func (m *Machine) silentSince(u *mute) bool {
-	p := &m.members[u.to]
-	return !u.yield && max(p.meshAt, p.answeredAt) <= u.sentAt
-}
-
 func (m *Machine) told(from NodeID, nonce uint64) bool {
 	u := &m.c.mute
 	return m.listening() && u.to >= 0 && m.members[u.to].id == from && (nonce == u.nonce || nonce == u.before && nonce != 0)

@@ -118,6 +118,36 @@ func TestMuteHolderThatDoesNotReplyWithinAIsReplaced(t *testing.T) {
 	}
 }
 
+// It spoke while its address was silent, then not at all: no reply is no reply.
+func TestMuteHolderThatDiesAfterItWasToldIsReplacedWithinA(t *testing.T) {
+	r := newRig(t)
+	muteHolder(r)
+	r.run(timeM)
+	delete(r.answers, lb1)
+	r.meshFrom = nil
+	r.run(start.Add(10 * sec))
+	r.wantTaken(timeM.Add(interv))
+}
+
+// A holder that has not spoken since the look at the LAN began may be paused,
+// with its kernel: its silent address says nothing.
+func TestMuteIsNotSaidOfAHolderThatIsSilentOnTheMeshToo(t *testing.T) {
+	r := newRig(t)
+	r.holds(lb1)
+	r.meshFrom = []NodeID{lb1}
+	r.probe = &ProbeResult{Usable: true, VIP: true}
+	r.run(timeM.Add(interv * 5 / 2))
+	r.wantVerdict(Vetoed)
+	last := start.Add(6 * interv)
+	r.meshFrom = nil
+	delete(r.answers, lb1)
+	r.probe.VIP, r.probe.Neighbour = false, true
+	r.run(last.Add(down100 - 1))
+	r.wantVerdict(Vetoed)
+	r.run(start.Add(20 * sec))
+	r.wantTaken(last.Add(down100))
+}
+
 func TestMuteEndsWhenTheAddressAnswersAgain(t *testing.T) {
 	r := newRig(t)
 	muteHolder(r)
