@@ -31,6 +31,9 @@ func needKeepalived(t *testing.T) (netns string) {
 	if _, err := exec.LookPath("keepalived"); err != nil {
 		missing("keepalived is not installed", err)
 	}
+	if b, err := os.ReadFile("/proc/self/setgroups"); err == nil && string(b) == "deny\n" {
+		missing("keepalived starts no script in such a user namespace", errors.New("setgroups is denied"))
+	}
 	netns = fmt.Sprintf("kmnotify%d", os.Getpid())
 	if out, err := exec.Command("ip", "netns", "add", netns).CombinedOutput(); err != nil {
 		missing("no network namespace can be made", fmt.Errorf("%w: %s", err, out))

@@ -113,12 +113,7 @@ func TestResolveSaysWhyAScriptCannotRun(t *testing.T) {
 }
 
 func TestSecurityNamesThePartAndTheFix(t *testing.T) {
-	if os.Getuid() != 0 {
-		if os.Getenv("HA_REQUIRE") == "all" {
-			t.Fatal("needs root")
-		}
-		t.Skip("needs root to own the files")
-	}
+	needOtherUsers(t)
 	script := writeScript(t, "#!/bin/sh\n")
 	dir := filepath.Dir(script)
 	set := func(path string, mode os.FileMode, uid, gid int) {

@@ -307,12 +307,7 @@ umask; nice; cut -d ' ' -f 5 /proc/$$/stat; echo $$; } > $0.out
 }
 
 func TestAnotherUserRunsTheScript(t *testing.T) {
-	if os.Getuid() != 0 {
-		if os.Getenv("HA_REQUIRE") == "all" {
-			t.Fatal("needs root")
-		}
-		t.Skip("needs root to switch users")
-	}
+	needOtherUsers(t)
 	var log syncBuffer
 	e := newExecutor(t, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
 	path := writeScript(t, "#!/bin/sh\nid -u; id -g; id -G\n")
@@ -418,4 +413,22 @@ func TestScriptDiesWithTheDaemon(t *testing.T) {
 	cmd.Process.Kill()
 	cmd.Wait()
 	awaitGone(t, pid)
+}
+
+// needOtherUsers skips where files cannot be given to other users nor
+// processes run as them: without root, and in a user namespace.
+func needOtherUsers(t *testing.T) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "probe")
+	err := os.WriteFile(path, nil, 0o600)
+	if err == nil {
+		err = os.Chown(path, 1, 1)
+	}
+	if err == nil {
+		return
+	}
+	if os.Getenv("HA_REQUIRE") == "all" {
+		t.Fatal(err)
+	}
+	t.Skipf("no other users can be had: %v", err)
 }

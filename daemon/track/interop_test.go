@@ -2,6 +2,7 @@ package track
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -26,6 +27,9 @@ func needKeepalived(t *testing.T) (netns string) {
 	}
 	if _, err := exec.LookPath("keepalived"); err != nil {
 		missing("keepalived is not installed", err)
+	}
+	if b, err := os.ReadFile("/proc/self/setgroups"); err == nil && string(b) == "deny\n" {
+		missing("keepalived starts no script in such a user namespace", errors.New("setgroups is denied"))
 	}
 	netns = fmt.Sprintf("kmtrack%d", os.Getpid())
 	ip := func(args ...string) error {
