@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"testing"
 	"time"
 )
@@ -141,8 +142,13 @@ func TestPlainKeepalivedIsConvictedWhenProtocol112IsDropped(t *testing.T) {
 }
 
 func TestKeepalivedIsAcquittedWhenItIsTerminated(t *testing.T) {
+	Require(t, Tcpdump, Tshark)
 	x := newTrio(t)
 	p := x.probe(t)
+	c, err := x.lab.Capture(t.Context(), CaptureVRRP)
+	if err != nil {
+		t.Fatal(err)
+	}
 	p.Mark("TERM to n1")
 	status, err := x.procs[0].Stop(testContext(t, 20*time.Second))
 	if err != nil || status.Code != 0 {
@@ -158,6 +164,26 @@ func TestKeepalivedIsAcquittedWhenItIsTerminated(t *testing.T) {
 	}
 	if r.NoneMS < 300 {
 		t.Errorf("nobody held the address for %d ms only, below the skew: the prober is blind", r.NoneMS)
+	}
+	packets, err := c.Stop(testContext(t, time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Once n1 has left, the next word is the successor's.
+	var course []string
+	for _, q := range packets.VRRP() {
+		if s := fmt.Sprintf("%s %d", q.Host, q.Priority); !slices.Contains(course, s) && s != "n1 150" {
+			course = append(course, s)
+		}
+		if q.VRID != 51 || q.Version != 2 || q.Auth != 1 || q.Interval != time.Second {
+			t.Errorf("an advert reads %+v", q)
+		}
+	}
+	if !slices.Equal(course, []string{"n1 0", "n2 100"}) {
+		t.Errorf("the adverts are from %v", course)
+	}
+	if complaints := packets.Complaints(); len(complaints) > 0 {
+		t.Errorf("tshark complains: %q", complaints)
 	}
 }
 
@@ -218,7 +244,7 @@ func TestFrozenKeepalivedIsConvicted(t *testing.T) {
 		t.Fatal(err)
 	}
 	// 8 s less the longest wait of the successor, 3A+S.
-	convicted(t, stop(t, p), 4*time.Second)
+	convicted(t, stop(t, p), 3500*time.Millisecond)
 }
 
 func TestCrashedKeepalivedLeavesItsAddressBehind(t *testing.T) {

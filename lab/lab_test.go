@@ -19,12 +19,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// envHelper makes the test program build a lab and wait to be killed.
-const envHelper = "LAB_TEST_HELPER"
+// envHelper makes the test program do something else than test.
+const (
+	envHelper    = "LAB_TEST_HELPER"
+	helperHang   = "hang"
+	helperReexec = "reexec"
+)
 
 func TestMain(m *testing.M) {
-	if os.Getenv(envHelper) != "" && os.Getenv(envInit) == "" {
-		buildAndHang()
+	if os.Getenv(envInit) == "" {
+		switch os.Getenv(envHelper) {
+		case helperHang:
+			buildAndHang()
+		case helperReexec:
+			Main()
+			_, err := ReexecRootless()
+			fmt.Println(err)
+			os.Exit(0)
+		}
 	}
 	os.Exit(RunTests(m))
 }
@@ -293,7 +305,7 @@ func buildAndHang() {
 func TestKilledLabTakesItsHostsAlong(t *testing.T) {
 	Require(t, Netns)
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe")
-	cmd.Env = append(os.Environ(), envHelper+"=1", "TMPDIR="+t.TempDir())
+	cmd.Env = append(os.Environ(), envHelper+"="+helperHang, "TMPDIR="+t.TempDir())
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -333,6 +345,27 @@ func TestKilledLabTakesItsHostsAlong(t *testing.T) {
 func alive(pid int) bool {
 	p, err := readProcess("/", pid)
 	return err == nil && p.State != 'Z'
+}
+
+func TestRefusedUserNamespaceIsAnError(t *testing.T) {
+	Require(t, UserNS)
+	for name, c := range map[string]struct{ obstacle, want string }{
+		// The limit is of the user namespace that unshare makes, not the machine's.
+		"not allowed to make one": {"echo 0 > /proc/sys/user/max_user_namespaces", "no space left"},
+		"no rights in it":         {"mount -t tmpfs none /proc/sys", "mounting /proc"},
+	} {
+		cmd := exec.CommandContext(testContext(t, 30*time.Second), "unshare", "-Urm", "sh", "-ec", c.obstacle+`; exec "$0"`, "")
+		program, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd.Args[len(cmd.Args)-1] = program
+		cmd.Env = append(os.Environ(), envHelper+"="+helperReexec)
+		out, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "run as root") || !strings.Contains(string(out), c.want) {
+			t.Errorf("%s: the program says %q, %v", name, out, err)
+		}
+	}
 }
 
 func TestOrdinaryUserRunsALab(t *testing.T) {

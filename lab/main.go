@@ -30,9 +30,8 @@ func Main() {
 	}
 	if _, ok := os.LookupEnv(envUserns); ok {
 		os.Unsetenv(envUserns)
-		if err := settleUserNamespace(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+		if settleUserNamespace() != nil {
+			os.Exit(1) // ReexecRootless reports it
 		}
 	}
 }

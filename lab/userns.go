@@ -1,7 +1,9 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -36,6 +38,12 @@ func ReexecRootless() (exitCode int, err error) {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(os.Environ(), envUserns+"=1")
+	report, theirs, err := os.Pipe()
+	if err != nil {
+		return 0, err
+	}
+	defer report.Close()
+	cmd.ExtraFiles = []*os.File{theirs} // controlFD
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC,
@@ -48,8 +56,16 @@ func ReexecRootless() (exitCode int, err error) {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
 	defer signal.Stop(signals)
-	if err := cmd.Start(); err != nil {
-		return 0, fmt.Errorf("starting again in a user namespace: %w; run as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone, user.max_user_namespaces)", err)
+	err = cmd.Start()
+	theirs.Close()
+	if err != nil {
+		return 0, refused(err)
+	}
+	// Nothing, at the end of the child's set-up, or what went wrong: some
+	// machines let the namespace be made and then refuse every right in it.
+	if trouble, _ := io.ReadAll(report); len(trouble) > 0 {
+		_ = cmd.Wait()
+		return 0, refused(errors.New(string(trouble)))
 	}
 	done := make(chan struct{})
 	go func() {
@@ -75,13 +91,29 @@ func ReexecRootless() (exitCode int, err error) {
 	return cmd.ProcessState.ExitCode(), nil
 }
 
+func refused(err error) error {
+	return fmt.Errorf("starting again in a user namespace: %w; run as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns, user.max_user_namespaces)", err)
+}
+
 func interactive() bool {
 	_, err := unix.IoctlGetTermios(int(os.Stdin.Fd()), unix.TCGETS)
 	return err == nil
 }
 
-// settleUserNamespace finishes in the child what ReexecRootless began.
+// settleUserNamespace finishes in the child what ReexecRootless began, and
+// tells it of an error.
 func settleUserNamespace() error {
+	report := os.NewFile(controlFD, "report")
+	defer report.Close()
+	unix.CloseOnExec(controlFD)
+	err := mountInUserNamespace()
+	if err != nil {
+		fmt.Fprint(report, err)
+	}
+	return err
+}
+
+func mountInUserNamespace() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("making mounts private in the user namespace: %w", err)
 	}
