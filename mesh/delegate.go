@@ -173,6 +173,7 @@ func (d *delegate) update(n *memberlist.Node, status Status) {
 		}
 	}
 	mem.about, mem.addr, mem.status = a, addr, status
+	(*Mesh)(d).countAliveLocked()
 	if mem.moved == addr {
 		mem.moved = netip.AddrPort{}
 	}

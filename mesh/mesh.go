@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -100,6 +101,7 @@ type Mesh struct {
 	kick   chan struct{} // join now
 
 	closeOnce sync.Once
+	alive     atomic.Int64 // members that are Alive, for the broadcast queue
 
 	mu       sync.Mutex
 	members  map[string]*member
@@ -141,7 +143,7 @@ func Start(cfg Config) (*Mesh, error) {
 		cancel()
 		return nil, err
 	}
-	m.queue = &memberlist.TransmitLimitedQueue{RetransmitMult: 4, NumNodes: m.numAlive}
+	m.queue = &memberlist.TransmitLimitedQueue{RetransmitMult: 4, NumNodes: func() int { return int(max(1, m.alive.Load())) }}
 	if m.list, err = memberlist.Create(m.libraryConfig(tr)); err != nil {
 		tr.Shutdown()
 		cancel()
@@ -230,16 +232,17 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-func (m *Mesh) numAlive() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+// countAliveLocked keeps the number that the broadcast queue asks for. The queue
+// asks while it holds its own lock, and is given broadcasts while m.mu is held:
+// it must not be made to wait for m.mu.
+func (m *Mesh) countAliveLocked() {
 	n := 0
 	for _, mem := range m.members {
 		if mem.status == Alive {
 			n++
 		}
 	}
-	return max(1, n)
+	m.alive.Store(int64(n))
 }
 
 // Watch returns a channel that gets a value after the View has changed; changes
