@@ -1,5 +1,7 @@
 package vrrp
 
+import "net/netip"
+
 // Action is something that the shell must do. The set is closed. Step returns
 // actions in the order in which they must be carried out; that order is part
 // of the contract:
@@ -85,6 +87,7 @@ const (
 	PreemptDelayed
 	GroupNotReady // the group's other members do not want to be Active yet
 	IntervalLearnt
+	TwoOwners // priority 255 heard by an Active address owner: two routers are configured as the owner
 )
 
 // Note reports something that changes no state.
@@ -93,6 +96,7 @@ type Note struct {
 	Kind     NoteKind
 	Wire     Wire
 	Priority uint8
+	Source   netip.Addr // of the advert it is about; invalid where there is none
 }
 
 func (*SendAdvert) action()      {}

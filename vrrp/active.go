@@ -11,8 +11,7 @@ import (
 // they are announced.
 func (r *Router) becomeActive(now Instant, g *group, first *instance, reason string) {
 	from := g.state
-	for n := range g.members {
-		m := g.member(first, n)
+	for m := range g.startingWith(first) {
 		// Into a group that is Active already a reload has brought members,
 		// each of which follows by its own timer.
 		if m.state == Active || (from == Active && m != first) {
@@ -44,6 +43,9 @@ func (r *Router) activeAdvert(now Instant, i *instance, ev *Advert, source netip
 	if order == 0 {
 		order = source.Compare(i.source)
 	}
+	if i.owner() && ev.Priority == Owner && order != 0 && !copied {
+		r.emit(&Note{Instance: i.id, Kind: TwoOwners, Wire: ev.Wire, Priority: ev.Priority, Source: source})
+	}
 	switch {
 	// Priority zero: send an advert at once and reset the Adver_Timer.
 	case ev.Priority == 0:
@@ -55,7 +57,7 @@ func (r *Router) activeAdvert(now Instant, i *instance, ev *Advert, source netip
 	// would stay, so say it.
 	case order == 0:
 		if !copied {
-			i.note = Note{Instance: i.id, Kind: SameAddress, Wire: ev.Wire, Priority: ev.Priority}
+			i.note = Note{Instance: i.id, Kind: SameAddress, Wire: ev.Wire, Priority: ev.Priority, Source: plain(ev.Source)}
 			r.emit(&i.note)
 		}
 
@@ -88,8 +90,7 @@ func (r *Router) rejectLower(now Instant, i *instance, ev *Advert) {
 	if !i.cfg.LowerPrioNoAdvert {
 		r.sendAdvert(now, i)
 	}
-	for n := range i.group.members {
-		m := i.group.member(i, n)
+	for m := range i.group.startingWith(i) {
 		a := &m.cfg.Announce
 		if a.LowerPrioRepeat > 0 && m.state == Active {
 			m.announce = Announce{Instance: m.id, Repeat: a.LowerPrioRepeat}
@@ -98,7 +99,7 @@ func (r *Router) rejectLower(now Instant, i *instance, ev *Advert) {
 			r.timers.sooner(m)
 		}
 	}
-	i.note = Note{Instance: i.id, Kind: LowerPriorityRejected, Wire: ev.Wire, Priority: ev.Priority}
+	i.note = Note{Instance: i.id, Kind: LowerPriorityRejected, Wire: ev.Wire, Priority: ev.Priority, Source: plain(ev.Source)}
 	r.emit(&i.note)
 }
 

@@ -28,7 +28,7 @@ func (r *Router) backupAdvert(now Instant, i *instance, ev *Advert, source netip
 	default:
 		i.lower = Heard{Source: source, Priority: ev.Priority, Interval: ev.Interval, At: now}
 		if !copied {
-			i.note = Note{Instance: i.id, Kind: LowerPriorityDiscarded, Wire: ev.Wire, Priority: ev.Priority}
+			i.note = Note{Instance: i.id, Kind: LowerPriorityDiscarded, Wire: ev.Wire, Priority: ev.Priority, Source: plain(ev.Source)}
 			r.emit(&i.note)
 		}
 	}
@@ -53,7 +53,7 @@ func (r *Router) accept(now Instant, i *instance, ev *Advert) {
 		i.preemptAt = 0
 	case i.cfg.PreemptDelay > 0 && i.preemptAt == 0 && !i.cfg.NoPreempt:
 		i.preemptAt = now.Add(i.cfg.PreemptDelay)
-		r.emit(&Note{Instance: i.id, Kind: PreemptDelayed, Wire: ev.Wire, Priority: ev.Priority})
+		r.emit(&Note{Instance: i.id, Kind: PreemptDelayed, Wire: ev.Wire, Priority: ev.Priority, Source: plain(ev.Source)})
 	}
 	if i.wants {
 		i.wants = false

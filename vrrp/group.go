@@ -1,5 +1,7 @@
 package vrrp
 
+import "iter"
+
 // group is what changes state together: a sync group, or one instance alone,
 // which is a group of its own that nobody is told about.
 type group struct {
@@ -11,21 +13,19 @@ type group struct {
 	reason  string
 }
 
-// member numbers the members with first at 0 and the others in the order of
-// the configuration.
-func (g *group) member(first *instance, n int) *instance {
-	if n == 0 {
-		return first
-	}
-	for _, m := range g.members {
-		if m == first {
-			continue
+// startingWith goes through the members, first at the head and the others in the
+// order of the configuration.
+func (g *group) startingWith(first *instance) iter.Seq[*instance] {
+	return func(yield func(*instance) bool) {
+		if !yield(first) {
+			return
 		}
-		if n--; n == 0 {
-			return m
+		for _, m := range g.members {
+			if m != first && !yield(m) {
+				return
+			}
 		}
 	}
-	return nil
 }
 
 // ready says whether i may become Active: the group is Active already, or
@@ -93,25 +93,22 @@ var (
 // leave takes every member of the group to a state below Active.
 func (r *Router) leave(now Instant, g *group, first *instance, to State, zero resigning, reason string) {
 	from := g.state
-	for n := range g.members {
-		m := g.member(first, n)
+	for m := range g.startingWith(first) {
 		times := zero.others
-		if n == 0 {
+		if m == first {
 			times = zero.first
 		}
 		for ; m.state == Active && times > 0; times-- {
 			r.emit(&SendAdvert{Instance: m.id})
 		}
 	}
-	for n := range g.members {
-		m := g.member(first, n)
+	for m := range g.startingWith(first) {
 		// What a dead run left is removed with the first state.
 		if m.state == Active || (m.state == Initialize && to != Stopped && !r.staysOut(m, to)) {
 			r.emit(&Release{Instance: m.id})
 		}
 	}
-	for n := range g.members {
-		m := g.member(first, n)
+	for m := range g.startingWith(first) {
 		if m.state == to {
 			m.wants, m.asked = false, false
 			continue

@@ -105,5 +105,5 @@ func (r *Router) learn(i *instance, ev *Advert) {
 		return
 	}
 	i.learnt = ev.Interval
-	r.emit(&Note{Instance: i.id, Kind: IntervalLearnt, Wire: ev.Wire, Priority: ev.Priority})
+	r.emit(&Note{Instance: i.id, Kind: IntervalLearnt, Wire: ev.Wire, Priority: ev.Priority, Source: plain(ev.Source)})
 }

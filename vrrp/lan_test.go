@@ -138,6 +138,7 @@ var (
 		vrrp.LowerPriorityDiscarded: "lower priority discarded", vrrp.LowerPriorityRejected: "lower priority rejected",
 		vrrp.SameAddress: "same address", vrrp.PreemptDelayed: "preempt delayed",
 		vrrp.GroupNotReady: "group not ready", vrrp.IntervalLearnt: "interval learnt",
+		vrrp.TwoOwners: "two owners",
 	}
 )
 
