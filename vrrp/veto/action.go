@@ -14,7 +14,7 @@ import (
 //   - VerdictChanged stands before the Alarm that explains it;
 //   - Ask stands before the Probe of the same round.
 //
-// The slice and what its elements point to are valid until the next call.
+// The slice and what its elements point to are the caller's.
 type Action interface{ action() }
 
 // Permit answers WantHold: for ever, as VRRP itself would.

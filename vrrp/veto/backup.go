@@ -30,7 +30,6 @@ type backing struct {
 
 	proxied bool // the network answers ARP for everybody
 	mute    mute
-	ask     Ask
 
 	verdict Verdict
 	detail  Detail
@@ -188,23 +187,26 @@ func (m *Machine) ask(now, end vrrp.Instant) {
 	c.round = round{nonce: m.nextNonce(), at: now, end: end, left: repeats}
 	c.round.again = now.Add(end.Sub(now) / (repeats + 1))
 	c.before, c.probe = c.probe, probe{}
-	c.ask.To = c.ask.To[:0]
-	for i := range m.members {
-		c.ask.To = append(c.ask.To, m.members[i].id)
-	}
 	m.sendAsk()
 	if m.anyWord(now) {
 		m.look(now)
 	}
 }
 
+// sendAsk asks those that have not answered in this round.
 func (m *Machine) sendAsk() {
 	c := &m.c
-	c.ask.Nonce, c.ask.About = c.round.nonce, m.holderID()
-	m.emit(&c.ask)
+	a := &Ask{Nonce: c.round.nonce, About: m.holderID()}
+	for i := range m.members {
+		if p := &m.members[i]; p.asked < c.round.at {
+			a.To = append(a.To, p.id)
+		}
+	}
+	if len(a.To) > 0 {
+		m.emit(a)
+	}
 }
 
-// askAgain repeats the question to those that have not answered it.
 func (m *Machine) askAgain(now vrrp.Instant) {
 	c := &m.c
 	c.round.left--
@@ -213,15 +215,7 @@ func (m *Machine) askAgain(now vrrp.Instant) {
 	} else {
 		c.round.again = now.Add(c.round.end.Sub(c.round.at) / (repeats + 1))
 	}
-	c.ask.To = c.ask.To[:0]
-	for i := range m.members {
-		if p := &m.members[i]; p.asked < c.round.at {
-			c.ask.To = append(c.ask.To, p.id)
-		}
-	}
-	if len(c.ask.To) > 0 {
-		m.sendAsk()
-	}
+	m.sendAsk()
 }
 
 // look probes the LAN, once in a round, and only where there is a holder's

@@ -90,17 +90,21 @@ func (m *Machine) answer(now vrrp.Instant, e *Query) {
 		a.Kind = UnfitKind
 	}
 	if m.sentAt != 0 {
-		a.AdvertAge = now.Sub(m.sentAt)
+		a.AdvertAge = age(now, m.sentAt)
 	}
 	if i := m.index(e.About); i >= 0 {
 		if at := m.members[i].lanAt; at != 0 {
-			a.LANHeard = now.Sub(at)
+			a.LANHeard = age(now, at)
 		}
 	} else if m.c.lanHeard {
-		a.LANHeard = now.Sub(m.c.lanAt)
+		a.LANHeard = age(now, m.c.lanAt)
 	}
 	m.emit(a)
 }
+
+// age never says Never: an event may carry a slightly later instant than the
+// next, where a shell reads the clock per frame.
+func age(now, at vrrp.Instant) time.Duration { return max(now.Sub(at), 0) }
 
 // rival notices, while Active, another holder: a member of lower rank that
 // advertises although this node has long been Active. One of higher rank

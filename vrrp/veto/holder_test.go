@@ -195,3 +195,41 @@ func (r *rig) untilReopen(heal vrrp.Instant) vrrp.Instant {
 	r.t.Fatal("never reopened")
 	return 0
 }
+
+// The mesh forms while the node is Active: its last advert is not known yet.
+func TestMachineMadeOfAnActiveRouterIsNotWedged(t *testing.T) {
+	m := New(Config{Self: lb3, Members: []NodeID{lb1}, Interval: interv})
+	m.Step(start, &Self{State: vrrp.Active, Priority: 100, Source: addr3})
+	a := wantOnly[*SendAnswer](t, m.Step(start.Add(interv), &Query{From: lb1, Nonce: 1}))
+	if a.Kind != Holding || a.AdvertAge != interv {
+		t.Errorf("answer %+v", a)
+	}
+}
+
+func TestAgesAreNeverNegative(t *testing.T) {
+	r := newHolder(t)
+	r.now = start.Add(1)
+	r.step(&AdvertSent{})
+	r.now = start
+	if a := wantOnly[*SendAnswer](t, r.step(&Query{From: lb1, Nonce: 1})); a.AdvertAge != 0 {
+		t.Errorf("age %v", a.AdvertAge)
+	}
+}
+
+func TestWedgedHolderSaysSo(t *testing.T) {
+	m := New(Config{Self: lb3, Members: []NodeID{lb1}, Interval: interv})
+	m.Step(start, &AdvertSent{})
+	m.Step(start, &Self{State: vrrp.Active, Priority: 100, Source: addr3})
+	now := start.Add(3 * interv)
+	if out := m.Step(now, &Query{From: lb1, Nonce: 1}); len(out) != 0 {
+		t.Fatalf("its overdue advert is not waited for: %v", out)
+	}
+	now, _ = m.Deadline()
+	if waited := now.Sub(start.Add(3 * interv)); waited != interv/8 {
+		t.Errorf("waits %v", waited)
+	}
+	a := wantOnly[*SendAnswer](t, m.Step(now, &Tick{}))
+	if a.Kind != Holding || a.AdvertAge != now.Sub(start) {
+		t.Errorf("answer %+v", a)
+	}
+}

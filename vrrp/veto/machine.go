@@ -110,7 +110,6 @@ func (m *Machine) Reconfigure(cfg Config) {
 	}
 	m.cfg = cfg
 	m.c.holder = m.index(holder)
-	m.c.ask.To = make([]NodeID, 0, len(m.members))
 	m.c.proxied = false
 	m.c.speaker, m.c.other = -1, -1
 	m.c.mute.clear()
@@ -168,10 +167,11 @@ func (m *Machine) nextNonce() uint64 {
 
 func (m *Machine) emit(a Action) { m.out = append(m.out, a) }
 
-// Step feeds one event and returns what to do, in order. The slice is valid
-// until the next call.
+// Step feeds one event and returns what to do, in order. Now must not be zero
+// and must not go back by more than the handling of one event. The slice is the caller's: carrying an action out may
+// step the machine again.
 func (m *Machine) Step(now vrrp.Instant, ev Event) []Action {
-	m.out = m.out[:0]
+	m.out = nil
 	switch e := ev.(type) {
 	case *Tick:
 	case *Timers:
@@ -266,6 +266,10 @@ func (m *Machine) onSelf(now vrrp.Instant, e *Self) {
 		m.c.lanAt, m.c.anyAt, m.c.lanHeard = now, now, false
 	case vrrp.Active:
 		m.activeAt = now
+		if m.sentAt == 0 {
+			// The machine was made while its Router was Active.
+			m.sentAt = now
+		}
 		m.c.resigned = false
 	case vrrp.Initialize, vrrp.Fault, vrrp.Stopped:
 		m.sentAt = 0

@@ -2,7 +2,6 @@ package veto
 
 import (
 	"net/netip"
-	"slices"
 	"testing"
 	"time"
 
@@ -90,14 +89,7 @@ func (r *rig) advert(w vrrp.Wire, from NodeID, priority uint8) {
 
 // step feeds one event and serves what it asks for, at once.
 func (r *rig) step(ev Event) []Action {
-	out := slices.Clone(r.m.Step(r.now, ev))
-	for i, a := range out {
-		if ask, ok := a.(*Ask); ok {
-			c := *ask
-			c.To = slices.Clone(ask.To)
-			out[i] = &c
-		}
-	}
+	out := r.m.Step(r.now, ev)
 	for _, a := range out {
 		r.log = append(r.log, logged{r.now, a})
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -342,7 +341,7 @@ func (n *simNode) toMachine(ev Event) {
 	if n.machine == nil {
 		return
 	}
-	for _, a := range slices.Clone(n.machine.Step(n.s.now, ev)) {
+	for _, a := range n.machine.Step(n.s.now, ev) {
 		n.obey(a)
 	}
 }
