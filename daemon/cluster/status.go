@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/keepmesh/keepmesh/config"
-	"github.com/keepmesh/keepmesh/daemon/dump"
 	"github.com/keepmesh/keepmesh/daemon/ipc"
 	"github.com/keepmesh/keepmesh/daemon/status"
 	"github.com/keepmesh/keepmesh/mesh"
@@ -153,20 +152,4 @@ func fromDigest(n *mesh.Node) status.Node {
 		out.Instances = append(out.Instances, s)
 	}
 	return out
-}
-
-// dump writes one of keepalived's dump files, from a fresh snapshot.
-func (p *process) dump(kind ipc.DumpKind) {
-	go func() {
-		n := p.nodeStatus(context.Background())
-		snap, _ := p.store.last()
-		p.jobs <- func() {
-			if n.VRRPSilent {
-				p.log.Warn("the vrrp process does not answer: the dump holds what it said last", "as_of", n.AsOf)
-			}
-			if err := dump.Write(kind, "", p.model, &snap); err != nil {
-				p.log.Error("cannot write a dump", "kind", kind, "err", err)
-			}
-		}
-	}()
 }

@@ -35,7 +35,10 @@ type Options struct {
 	NoVRRP    bool // -C
 	KeepVIPs  bool // -V
 	Env       []string
-X
+	Log       *slog.Logger
+	Ready     func()
+	Manager   *sdnotify.Notifier
+}
 
 // Exit codes, as keepalived has them.
 const (
@@ -165,7 +168,10 @@ func (l *loader) load(reload bool) (*guardian.Version, error) {
 	var notes []string
 	v.VRRP, notes = translate.VRRP(c, mesh)
 	v.VRRP.KeepOnStop = l.opt.KeepVIPs
-	if l.opt.NoVRRP {
+	if mesh != nil && mesh.Role == config.Witness && len(v.VRRP.Instances) > 0 {
+		l.log.Warn("this node is a witness: it votes and never holds an address, its instances do not run")
+	}
+	if l.opt.NoVRRP || mesh != nil && mesh.Role == config.Witness {
 		v.VRRP.Router.Instances, v.VRRP.Instances, v.VRRP.Router.Groups = nil, nil, nil
 	}
 	for _, n := range notes {
