@@ -77,8 +77,7 @@ func (r *Router) Instance(id InstanceID) (InstanceView, bool) {
 	return r.view(i), true
 }
 
-// Instances returns all views in the order of the configuration's groups and
-// instances.
+// Instances returns all views by InstanceID.
 func (r *Router) Instances() []InstanceView {
 	var views []InstanceView
 	for _, i := range r.instances {
