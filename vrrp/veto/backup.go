@@ -20,13 +20,14 @@ type backing struct {
 	resigned bool         // the last advert had priority 0
 	foreign  netip.Addr
 
-	open   bool // the first decision about this silence has fallen
-	asking bool // a round is running
-	round  round
-	prev   round
-	probe  probe
-	before probe // the probe of the previous round
-	waited bool  // the better candidate has had its interval
+	open     bool // the first decision about this silence has fallen
+	asking   bool // a round is running
+	round    round
+	prev     round
+	probe    probe
+	before   probe // the probe of the previous round
+	deferred bool  // the Router was let go first, before the first decision
+	waited   bool  // the better candidate has had its interval
 
 	proxied bool // the network answers ARP for everybody
 	mute    mute
@@ -34,27 +35,6 @@ type backing struct {
 	verdict Verdict
 	detail  Detail
 	alarmed [ShutAlarm + 1]bool
-}
-
-// round is one question to all members.
-type round struct {
-	nonce uint64
-	at    vrrp.Instant
-	again vrrp.Instant // when to repeat it to those that are silent; zero: not any more
-	left  int          // repetitions left
-	end   vrrp.Instant
-}
-
-// repeats is how often a question, or an "unheard", is repeated within one
-// interval, so that lost datagrams decide nothing.
-const repeats = 7
-
-// probe is one look at the LAN.
-type probe struct {
-	no             uint64
-	at             vrrp.Instant
-	got, usable    bool
-	vip, neighbour bool
 }
 
 // heard moves the timers of a Backup. A newcomer has sent no advert lately.
@@ -94,10 +74,10 @@ func (m *Machine) heard(now vrrp.Instant, i int, e *Advert, newcomer bool) {
 // endCase forgets the silence: adverts are heard, or the state has changed.
 func (m *Machine) endCase(now vrrp.Instant) {
 	c := &m.c
-	if !c.open && !c.asking && c.verdict == Unneeded {
+	if !c.open && !c.asking {
 		return
 	}
-	c.open, c.asking, c.waited = false, false, false
+	c.open, c.asking, c.waited, c.deferred = false, false, false, false
 	c.round, c.prev = round{}, round{}
 	c.probe, c.before = probe{}, probe{}
 	c.mute.clear()
@@ -142,7 +122,7 @@ func (m *Machine) askAt() vrrp.Instant {
 	case c.asking:
 		return 0
 	case c.open:
-		return c.round.end // a takeover that the Router did not follow
+		return c.round.end // the Router did not become Active
 	}
 	return c.lanAt.Add(m.down() - m.lead())
 }
@@ -176,112 +156,6 @@ func (m *Machine) serveBackup(now vrrp.Instant) {
 	}
 	if c.asking && c.round.again != 0 && now >= c.round.again {
 		m.askAgain(now)
-	}
-}
-
-// ask starts a round that is decided at end.
-func (m *Machine) ask(now, end vrrp.Instant) {
-	c := &m.c
-	c.prev = c.round
-	c.asking = true
-	c.round = round{nonce: m.nextNonce(), at: now, end: end, left: repeats}
-	c.round.again = now.Add(end.Sub(now) / (repeats + 1))
-	c.before, c.probe = c.probe, probe{}
-	m.sendAsk()
-	if m.anyWord(now) {
-		m.look(now)
-	}
-}
-
-// sendAsk asks those that have not answered in this round.
-func (m *Machine) sendAsk() {
-	c := &m.c
-	a := &Ask{Nonce: c.round.nonce, About: m.holderID()}
-	for i := range m.members {
-		if p := &m.members[i]; p.asked < c.round.at {
-			a.To = append(a.To, p.id)
-		}
-	}
-	if len(a.To) > 0 {
-		m.emit(a)
-	}
-}
-
-func (m *Machine) askAgain(now vrrp.Instant) {
-	c := &m.c
-	c.round.left--
-	if c.round.left <= 0 {
-		c.round.again = 0
-	} else {
-		c.round.again = now.Add(c.round.end.Sub(c.round.at) / (repeats + 1))
-	}
-	m.sendAsk()
-}
-
-// look probes the LAN, once in a round, and only where there is a holder's
-// word to weigh: without one the wire carries nothing that VRRP does not send.
-func (m *Machine) look(now vrrp.Instant) {
-	c := &m.c
-	if m.cfg.Probe == ProbeOff || c.proxied || c.probe.at != 0 || !c.asking {
-		return
-	}
-	c.probe = probe{no: c.round.nonce, at: now}
-	m.emit(&Probe{
-		Round:  c.probe.no,
-		Within: c.round.end.Sub(now) * 3 / 4,
-		Canary: m.cfg.Probe == ProbeAuto,
-	})
-}
-
-func (m *Machine) onProbe(e *ProbeResult) {
-	c := &m.c
-	p := &c.probe
-	if p.no != e.Round || p.at == 0 {
-		return
-	}
-	if e.Nobody && m.cfg.Probe == ProbeAuto {
-		c.proxied = true
-	}
-	p.got = true
-	p.usable = p.usable || e.Usable
-	p.vip = p.vip || e.VIP
-	p.neighbour = p.neighbour || e.Neighbour
-	if p.vip && !c.mute.yield {
-		// Somebody does answer for the address: the complaint is void.
-		c.mute.clear()
-	}
-}
-
-func (m *Machine) onAnswer(now vrrp.Instant, e *Answer) {
-	c := &m.c
-	i := m.index(e.From)
-	if i < 0 || !m.listening() {
-		return
-	}
-	asked := vrrp.Instant(0)
-	switch {
-	case c.round.at != 0 && e.Nonce == c.round.nonce:
-		asked = c.round.at
-	case c.prev.at != 0 && e.Nonce == c.prev.nonce:
-		asked = c.prev.at
-	default:
-		return
-	}
-	p := &m.members[i]
-	if asked < p.asked {
-		return
-	}
-	p.asked, p.answer = asked, *e
-	if e.Kind != UnknownKind {
-		p.source = e.Source
-	}
-	p.answeredAt = now
-	p.hearsAt = 0
-	if e.LANHeard >= 0 {
-		p.hearsAt = now.Add(-e.LANHeard)
-	}
-	if m.says(now, p) == sayHolding {
-		m.look(now)
 	}
 }
 
@@ -347,18 +221,25 @@ func (m *Machine) refuse(now vrrp.Instant, v Verdict, retry time.Duration) {
 	}
 }
 
-// decide ends a round by the machine's own timer, and reports whether it took
-// over. The next round then waits for a Tick: none is wanted once Active.
+// decide ends a round by the machine's own timer, and reports whether the next
+// round waits for another Tick: after that the Router may well be Active.
 func (m *Machine) decide(now vrrp.Instant) bool {
 	c := &m.c
 	first := !c.open
 	v := m.weigh(now)
 	switch {
 	case !v.TakesOver():
+		if first && !c.deferred && m.members[c.speaker].priority < m.priority {
+			// The Router may be about to preempt the holder: it goes first.
+			c.deferred = true
+			return true
+		}
 		m.stay(now, v)
 	case c.resigned, c.anyAt == c.lanAt:
 		// The Router's own timer ends now or after the skew: it asks, and is
 		// permitted. Nothing on the mesh holds it back.
+		m.suspend(now)
+		return true
 	case v == NoAnswer && !first:
 		// The holder was heard on the mesh after the LAN fell silent: the
 		// Router's timer counts from there.
@@ -371,9 +252,15 @@ func (m *Machine) decide(now vrrp.Instant) bool {
 	return false
 }
 
-func (m *Machine) takeover(now vrrp.Instant, v Verdict) {
+// suspend puts the next round off until the next Tick, which is due at once
+// and not wanted any more if the Router has become Active.
+func (m *Machine) suspend(now vrrp.Instant) {
 	m.c.open, m.c.asking = true, false
 	m.c.round.end = now
+}
+
+func (m *Machine) takeover(now vrrp.Instant, v Verdict) {
+	m.suspend(now)
 	m.c.detail.Last, m.c.detail.LastAt = v, now
 	m.emit(&Takeover{Reason: v.reason()})
 	m.warn(v)

@@ -41,22 +41,26 @@ func TestPreemptionOverTheMeshIsPermittedUnlessDeaf(t *testing.T) {
 		{ProbeResult{}, timeM, "no LAN evidence"},
 		{ProbeResult{Usable: true}, 0, "deaf"},
 	} {
-		r := newRig(t)
-		r.holds(lb1)
-		r.meshFrom = nil
-		r.preempt = true
-		r.probe = &c.probe
-		// Adverts of a lower priority come over the mesh and do not restart
-		// the Router's timer.
-		for n := 1; n <= 8 && r.taken == 0; n++ {
-			r.run(start.Add(time.Duration(n) * interv))
-			r.advert(vrrp.Mesh, lb1, 50)
-		}
-		if r.taken != c.taken {
-			t.Errorf("%s: taken at %v, want %v", c.reason, r.taken, c.taken)
-		}
-		if c.taken == 0 {
-			r.wantVerdict(Deaf)
+		for _, first := range []bool{false, true} {
+			r := newRig(t)
+			r.first = first
+			r.answers[lb1] = Answer{Kind: Holding, AdvertAge: interv / 2, Priority: 50, Source: addr1, LANHeard: Never}
+			r.preempt = true
+			r.probe = &c.probe
+			// Adverts of a lower priority come over the mesh and do not restart
+			// the Router's timer.
+			for n := 1; n <= 8 && r.taken == 0; n++ {
+				r.run(start.Add(time.Duration(n) * interv))
+				r.advert(vrrp.Mesh, lb1, 50)
+			}
+			if r.taken != c.taken {
+				t.Errorf("%s: taken at %v, want %v", c.reason, r.taken, c.taken)
+			}
+			if c.taken == 0 {
+				r.wantVerdict(Deaf)
+			} else if n := len(all[*VerdictChanged](r)); n != 0 {
+				t.Errorf("%s: a verdict on a holder that is preempted", c.reason)
+			}
 		}
 	}
 }

@@ -43,8 +43,19 @@
 //     Router's timer back, or after a holder yielded or did not reply.
 //   - In the steady state, adverts on both wires, Step does not allocate.
 //
+// # The holder's side
+//
+// A holder that is told "unheard" tests its LAN. It shuts, yields and goes to
+// FAULT where the test fails, or where a majority of the fit members, itself
+// among them, repeats the complaint after a test that passed; else it insists.
+// It reopens when its LAN test passes and the hold-off has gone by: three
+// Active_Down_Intervals, doubled with each relapse, so that an address that is
+// silent for a reason no test finds does not go back and forth.
+//
 // # Shell
 //
-// Of two machines due at the same instant the shell steps the Router first,
-// and it reads its sockets before it serves a timer.
+// The shell reads its sockets before it serves a timer, so that an advert that
+// waits is older than the decision it changes. Router and machine may be served
+// in either order at a common instant. A result that takes long (Probe,
+// TestLAN) comes back as an event.
 package veto

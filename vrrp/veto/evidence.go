@@ -25,20 +25,22 @@ const (
 func (m *Machine) advertWord() time.Duration { return m.a + m.a/4 }
 
 // says takes the newer of a member's answer and its last advert on the mesh.
+// Only an answer that it is wedged outweighs a later advert: the LAN is what
+// its adverts do not reach.
 func (m *Machine) says(now vrrp.Instant, p *member) saying {
 	answered := p.asked != 0 && now.Sub(p.asked) <= m.recent()
+	wedged := answered && p.answer.Kind == Holding && (p.answer.AdvertAge < 0 || p.answer.AdvertAge > 2*m.a)
 	advertised := p.meshAt != 0 && now.Sub(p.meshAt) <= m.advertWord() && m.speaksLate(p)
-	if advertised && (!answered || p.meshAt > p.answeredAt) {
+	switch {
+	case wedged:
+		return sayWedged
+	case advertised && (!answered || p.meshAt > p.answeredAt):
 		return sayHolding
-	}
-	if !answered {
+	case !answered:
 		return sayNothing
 	}
 	switch p.answer.Kind {
 	case Holding:
-		if p.answer.AdvertAge < 0 || p.answer.AdvertAge > 2*m.a {
-			return sayWedged
-		}
 		return sayHolding
 	case NotHolding:
 		return sayLapsed

@@ -39,11 +39,12 @@ type Config struct {
 
 // member is what is known of another node.
 type member struct {
-	id     NodeID
-	source netip.Addr
-	fit    bool
-	meshAt vrrp.Instant // last advert with a priority on the mesh
-	lanAt  vrrp.Instant // last advert on the LAN
+	id       NodeID
+	source   netip.Addr
+	priority uint8 // as it last said
+	fit      bool
+	meshAt   vrrp.Instant // last advert with a priority on the mesh
+	lanAt    vrrp.Instant // last advert on the LAN
 
 	answer     Answer
 	asked      vrrp.Instant // when the question answered last was first asked; zero: void
@@ -174,6 +175,7 @@ func (m *Machine) Step(now vrrp.Instant, ev Event) []Action {
 	m.out = nil
 	switch e := ev.(type) {
 	case *Tick:
+		m.serve(now)
 	case *Timers:
 		m.a, m.s = e.Interval, e.Skew
 	case *Self:
@@ -186,10 +188,7 @@ func (m *Machine) Step(now vrrp.Instant, ev Event) []Action {
 	case *FrameHeard:
 		m.onFrame(now)
 	case *WantHold:
-		// What else is due waits for the Tick that follows: a permitted Router
-		// is Active by then.
 		m.onWantHold(now, e)
-		return m.out
 	case *PeerFit:
 		if i := m.index(e.Node); i >= 0 {
 			m.members[i].fit = e.Fit
@@ -210,11 +209,11 @@ func (m *Machine) Step(now vrrp.Instant, ev Event) []Action {
 	case *LANTested:
 		m.onTested(now, e)
 	}
-	m.serve(now)
 	return m.out
 }
 
-// serve does what is due. Each pass moves a deadline beyond now, so it ends.
+// serve does what is due. Timers are served by Tick alone: what the sockets
+// hold comes first, and after Permit the Router is Active before the next Tick.
 func (m *Machine) serve(now vrrp.Instant) {
 	if m.listening() {
 		m.serveBackup(now)
@@ -283,7 +282,7 @@ func (m *Machine) onAdvert(now vrrp.Instant, e *Advert) {
 			return
 		}
 		p := &m.members[i]
-		p.source = e.Source
+		p.source, p.priority = e.Source, e.Priority
 		newcomer = e.Priority != 0 && (p.meshAt == 0 || now.Sub(p.meshAt) > 2*m.a)
 		p.meshAt = now
 	} else {

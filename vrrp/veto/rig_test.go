@@ -50,6 +50,7 @@ type rig struct {
 	probe    *ProbeResult
 	probes   int
 	asks     int
+	first    bool     // the machine is served before the Router
 	meshFrom []NodeID // adverts on the mesh, once per interval from one interval after start
 	nextMesh vrrp.Instant
 }
@@ -129,6 +130,7 @@ func (r *rig) serve(a Action) {
 
 // run lets the time pass, the Router before the machine.
 func (r *rig) run(until vrrp.Instant) {
+	ticked := vrrp.Instant(0)
 	for n := 0; ; n++ {
 		if n > 100000 {
 			r.t.Fatalf("the machine does not let the time pass at %v", r.now.Sub(start))
@@ -152,6 +154,9 @@ func (r *rig) run(until vrrp.Instant) {
 			for _, id := range r.meshFrom {
 				r.advert(vrrp.Mesh, id, 150)
 			}
+		case r.first && ok && d <= next && ticked != next:
+			ticked = next
+			r.step(&Tick{})
 		case r.taken == 0 && r.routerDue <= next:
 			r.routerDue = next.Add(skew100)
 			r.step(&WantHold{Preempt: r.preempt})

@@ -72,6 +72,7 @@ type sim struct {
 	queue simQueue
 	nodes []*simNode
 	rng   *rand.Rand
+	order *rand.Rand
 	veto  bool
 
 	// Whether a path carries a frame now, by node number; gateway is -1.
@@ -91,7 +92,7 @@ func yes(int, int) bool { return true }
 
 func newSim(t *testing.T, veto bool, prios ...uint8) *sim {
 	s := &sim{
-		t: t, now: start, checked: start, veto: veto, rng: rand.New(rand.NewPCG(1, 2)),
+		t: t, now: start, checked: start, veto: veto, rng: rand.New(rand.NewPCG(1, 2)), order: rand.New(rand.NewPCG(3, uint64(len(prios)))),
 		vrrpOK: yes, lanOK: yes, meshOK: yes,
 	}
 	for n, p := range prios {
@@ -253,11 +254,21 @@ func (n *simNode) deadline() (vrrp.Instant, bool) {
 	return max(d, n.s.now), ok
 }
 
-// tick serves the Router before the machine.
+// tick serves Router and machine in an order that must not matter.
 func (n *simNode) tick() {
+	first := n.s.order.IntN(2) == 0
+	if first {
+		n.tickMachine()
+	}
 	if d, ok := n.router.Deadline(); ok && d <= n.s.now {
 		n.toRouter(&vrrp.Tick{})
 	}
+	if !first {
+		n.tickMachine()
+	}
+}
+
+func (n *simNode) tickMachine() {
 	if n.machine == nil {
 		return
 	}

@@ -230,6 +230,15 @@ func TestWedgedHolderIsReplacedAtM(t *testing.T) {
 	}
 }
 
+// Its adverts reach the mesh, and its kernel does not take the LAN's copies.
+func TestWedgedHolderWhoseMeshAdvertsArriveIsReplacedAtM(t *testing.T) {
+	r := newRig(t)
+	r.answers[lb1] = Answer{Kind: Holding, AdvertAge: 2*interv + 1, Priority: 150, Source: addr1, LANHeard: Never}
+	r.meshFrom = []NodeID{lb1}
+	r.run(start.Add(10 * sec))
+	r.wantTaken(timeM)
+}
+
 func TestAdvertOfExactlyTwoIntervalsIsNotWedged(t *testing.T) {
 	r := newRig(t)
 	r.holds(lb1)
