@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/keepmesh/keepmesh/config"
 	"github.com/keepmesh/keepmesh/daemon/settings"
@@ -38,6 +39,7 @@ func VRRP(c *config.Config, mesh *config.Mesh) (settings.VRRP, []string) {
 		out.Instances = append(out.Instances, s)
 	}
 	for _, g := range c.SyncGroups {
+		t.untie(g, out.Router.Instances)
 		if gc, ok := t.group(g, out.Router.Instances); ok {
 			out.Router.Groups = append(out.Router.Groups, gc)
 		}
@@ -220,6 +222,25 @@ func watched(i *config.Instance) []string {
 		}
 	}
 	return out
+}
+
+// untie turns the interface weights of a group's members into faults, unless
+// the group keeps weights: a priority that moves for one member alone would
+// tear it apart (keepalived does the same; it drops the weights of scripts).
+func (t *translator) untie(g *config.SyncGroup, instances []vrrp.InstanceConfig) {
+	if g.GlobalTracking {
+		return
+	}
+	for n := range instances {
+		if !slices.ContainsFunc(g.Members, func(r config.Ref) bool { return r.Name == instances[n].Name }) {
+			continue
+		}
+		for k := range instances[n].Trackers {
+			if tr := &instances[n].Trackers[k]; strings.HasPrefix(string(tr.ID), "link:") {
+				tr.Weight = 0
+			}
+		}
+	}
 }
 
 // group translates a sync group; members that were left out make it smaller.
