@@ -26,8 +26,9 @@ func (d *dumper) instance(i *config.Instance) {
 	if i.Family == config.IPv6 {
 		d.line("   Using Native IPv6")
 	}
-	d.line("   State = %s", stateWord(s.State))
-	if stateWord(s.State) == "BACKUP" {
+	state, wanted := states(i, s)
+	d.line("   State = %s", state)
+	if state == "BACKUP" {
 		d.line("   Master router = %s", master(i, s))
 		d.line("   Master priority = %d", s.MasterPriority)
 		if i.Version == 3 {
@@ -35,13 +36,13 @@ func (d *dumper) instance(i *config.Instance) {
 		}
 	}
 	d.flags(i)
-	d.line("   Wantstate = %s", stateWord(s.State))
+	d.line("   Wantstate = %s", wanted)
 	d.line("   Number of config faults = 0")
 	faults, waiting, total := terms(i, s)
 	d.line("   Number of interface and track script faults = %d", faults)
 	d.line("   Number of track scripts init = %d", waiting)
 	d.line("   Last transition = %s", d.stamp(s.Since))
-	if stateWord(s.State) == "FAULT" {
+	if state == "FAULT" {
 		d.line("   Read timeout = DISABLED")
 	} else {
 		d.line("   Read timeout = %s", d.stamp(time.Time{}))
@@ -74,6 +75,27 @@ func (d *dumper) instance(i *config.Instance) {
 	d.notify("Generic", n.Any)
 	d.notify("Master rx lower pri", n.MasterRxLowerPri)
 	d.line("   Notify priority changes = %t", i.NotifyPriorityChanges)
+}
+
+// states gives the state, and the one that the instance would be in by itself.
+// keepalived calls it FAULT already while an instance waits for the first
+// result of a script; a member that only follows its group into FAULT still
+// wants to be BACKUP.
+func states(i *config.Instance, s *ipc.InstanceStatus) (state, wanted string) {
+	faults, waiting, _ := terms(i, s)
+	state = stateWord(s.State)
+	if state == "INIT" && waiting > 0 {
+		state = "FAULT"
+	}
+	if state != "FAULT" || faults > 0 || waiting == 0 && i.SyncGroup == "" {
+		return state, state
+	}
+	return state, choose(i.Priority == 255, "MASTER", "BACKUP")
+}
+
+// stateNumber is a state in keepalived.json and in its SNMP agent.
+func stateNumber(word string) int64 {
+	return map[string]int64{"INIT": 0, "BACKUP": 1, "MASTER": 2, "FAULT": 3}[word]
 }
 
 // stateWord is a state in keepalived's words. Before the first state keepalived
@@ -277,11 +299,9 @@ func (d *dumper) virtual(i *config.Instance, s *ipc.InstanceStatus) {
 		d.line("     %s", d.address(&i.VIPsExcluded[n], i, held))
 	}
 	if i.Unicast {
-		ttl := i.UnicastTTL
-		if ttl < 0 {
-			ttl = 255
+		if ttl := unicastTTL(i); ttl >= 0 {
+			d.line("   Unicast TTL = %d", ttl)
 		}
-		d.line("   Unicast TTL = %d", ttl)
 		d.line("   Check unicast src : %s", choose(i.CheckUnicastSrc, "yes", "no"))
 		d.line("   Unicast Peer :")
 		for _, p := range i.UnicastPeers {
@@ -307,6 +327,14 @@ func (d *dumper) virtual(i *config.Instance, s *ipc.InstanceStatus) {
 	for n := range i.VirtualRules {
 		d.line("     %s", d.rule(&i.VirtualRules[n]))
 	}
+}
+
+// unicastTTL is -1 where keepalived leaves the hop limit to the kernel.
+func unicastTTL(i *config.Instance) int {
+	if i.UnicastTTL < 0 && i.Family == config.IPv4 {
+		return 255
+	}
+	return i.UnicastTTL
 }
 
 // noDescriptor is what keepalived keeps while a socket is closed. Ours belong

@@ -120,9 +120,9 @@ func (d *dumper) jsonData(i *config.Instance, s *ipc.InstanceStatus) string {
 	f.digit("accept", i.Accept)
 	f.truth("nopreempt", i.NoPreempt)
 	f.int("preempt_delay", seconds(preemptDelay(i)))
-	state := map[string]int64{"INIT": 0, "BACKUP": 1, "MASTER": 2, "FAULT": 3}[stateWord(s.State)]
-	f.int("state", state)
-	f.int("wantstate", state)
+	state, wanted := states(i, s)
+	f.int("state", stateNumber(state))
+	f.int("wantstate", stateNumber(wanted))
 	f.int("version", int64(i.Version))
 	f.truth("smtp_alert", i.SMTPAlert)
 	f.truth("notify_deleted", deletedIsNotified(i))

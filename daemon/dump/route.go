@@ -19,7 +19,7 @@ func (d *dumper) route(r *config.Route) string {
 	var b strings.Builder
 	verb := "prepend"
 	switch {
-	case slices.Contains(r.Raw, "add"):
+	case slices.Contains(r.Raw, "add"), r.Type != "":
 		verb = "add"
 	case r.Append:
 		verb = "append"
@@ -46,11 +46,7 @@ func (d *dumper) route(r *config.Route) string {
 	if t := number(r.Table, tables); t != "" && t != "254" {
 		b.WriteString(" table " + t)
 	}
-	if r.Protocol != "" {
-		b.WriteString(" proto " + number(r.Protocol, protocols))
-	} else {
-		b.WriteString(" proto " + strconv.Itoa(protocolKeepalived))
-	}
+	b.WriteString(protocol(" proto ", r.Protocol, slices.Contains(r.Raw, "no_track")))
 	word(&b, " scope ", number(r.Scope, scopes))
 	if r.Metric != nil {
 		fmt.Fprintf(&b, " metric %d", *r.Metric)
@@ -66,11 +62,24 @@ func (d *dumper) route(r *config.Route) string {
 	for n := range r.NextHops {
 		nextHop(&b, &r.NextHops[n])
 	}
-	if r.NoTrack {
+	// Without an interface of its own a route cannot be tracked.
+	if r.NoTrack || r.Dev == "" {
 		b.WriteString(" no_track")
 	}
 	word(&b, " track_group ", r.TrackGroup)
 	return b.String()
+}
+
+// protocol is what marks a route or rule; one that was asked not to be tracked
+// has none unless given, while one that cannot be tracked has keepalived's.
+func protocol(label, given string, asked bool) string {
+	switch {
+	case given != "":
+		return label + number(given, protocols)
+	case asked:
+		return ""
+	}
+	return label + strconv.Itoa(protocolKeepalived)
 }
 
 func destination(r *config.Route) string {
@@ -226,11 +235,7 @@ func (d *dumper) rule(r *config.Rule) string {
 	if r.L3MDev {
 		b.WriteString(" l3mdev")
 	}
-	if r.Protocol != "" {
-		b.WriteString(" protocol " + number(r.Protocol, protocols))
-	} else {
-		b.WriteString(" protocol " + strconv.Itoa(protocolKeepalived))
-	}
+	b.WriteString(protocol(" protocol ", r.Protocol, r.NoTrack))
 	word(&b, " ipproto ", number(r.IPProto, map[string]string{"icmp": "1", "tcp": "6", "udp": "17", "sctp": "132"}))
 	word(&b, " sport ", ports(r.SPort))
 	word(&b, " dport ", ports(r.DPort))

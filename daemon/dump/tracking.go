@@ -141,6 +141,9 @@ func (d *dumper) group(g *config.SyncGroup) {
 			}
 		}
 	}
+	if state == "INIT" && starting > 0 {
+		state = "FAULT"
+	}
 	d.line(" VRRP Sync Group = %s, %s", g.Name, state)
 	d.line("   Num member fault %d, num member init %d", fault, starting)
 	d.members(g.Members)
