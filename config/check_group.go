@@ -56,12 +56,7 @@ func (d *decoder) checkGroupTracking(g *SyncGroup) {
 		d.out(Problem{Pos: t.Pos, Severity: sev, Code: General, Path: g.path(), Keyword: "track_script", Message: message, Hint: hint})
 		return true
 	})
-	for n := range g.TrackScripts {
-		if t := &g.TrackScripts[n]; !t.HasWeight {
-			s := d.script(t.Name)
-			t.Weight, t.Reverse = s.Weight, s.Reverse
-		}
-	}
+	d.scriptWeights(g.TrackScripts)
 	d.checkOtherTrackers(&g.Tracking, g.path())
 }
 

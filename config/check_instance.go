@@ -212,12 +212,24 @@ func (d *decoder) checkTracking(i *Instance) {
 		if s == nil {
 			return d.unknownTracker("vrrp_script", t.Name, d.scriptNames())
 		}
+		weight := t.Weight
 		if !t.HasWeight {
+			weight = s.Weight
+		}
+		return weightless(weight, t.Name)
+	})
+	d.scriptWeights(i.TrackScripts)
+	d.checkOtherTrackers(&i.Tracking, i.path())
+}
+
+// scriptWeights gives lines without a weight the script's own.
+func (d *decoder) scriptWeights(list []Track) {
+	for n := range list {
+		if t := &list[n]; !t.HasWeight {
+			s := d.script(t.Name)
 			t.Weight, t.Reverse = s.Weight, s.Reverse
 		}
-		return weightless(t.Weight, t.Name)
-	})
-	d.checkOtherTrackers(&i.Tracking, i.path())
+	}
 }
 
 func (d *decoder) unknownTracker(kind, name string, have map[string]bool) (string, string, Severity) {

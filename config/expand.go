@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -55,6 +56,10 @@ func (r *reader) define(line string, pos Pos) bool {
 // neither self-reference nor nested sequences can run away.
 func (r *reader) expandLine(q queued) {
 	text := q.text
+	if q.depth > maxNesting {
+		r.runaway(q.pos, "the line")
+		return
+	}
 	if strings.IndexByte(text, '$') >= 0 || strings.IndexByte(text, '~') >= 0 {
 		if r.repeat(q) {
 			return
@@ -79,16 +84,22 @@ func (r *reader) spend(n int, pos Pos, what string) bool {
 	if r.expanded += n; r.expanded <= maxExpanded {
 		return true
 	}
-	r.problem(pos, Error, Fatal, what+" expands without end", fmt.Sprintf("expansion may add %d bytes in all; nothing after this line was read", maxExpanded))
+	r.runaway(pos, what)
+	return false
+}
+
+// runaway stops reading.
+func (r *reader) runaway(pos Pos, what string) {
+	r.problem(pos, Error, Fatal, what+" expands without end", fmt.Sprintf("expansion may add %d bytes and nest %d deep; nothing after this line was read", maxExpanded, maxNesting))
 	r.stopped = true
 	r.queue = nil
-	return false
 }
 
 // substitute replaces $NAME and ${NAME}. A value of several lines puts its
 // later lines before whatever is read next.
 func (r *reader) substitute(q *queued) string {
 	text := q.text
+	expanded := false
 	for i, rounds := 0, 0; i < len(text); {
 		k := strings.IndexByte(text[i:], '$')
 		if k < 0 {
@@ -113,23 +124,22 @@ func (r *reader) substitute(q *queued) string {
 		if !r.spend(len(value)+1, q.pos, "$"+name) {
 			return ""
 		}
-		q.depth++
-		if def != nil && len(q.chain) < 16 {
-			q.chain = append(q.chain, def.pos)
+		if def != nil && len(q.chain) < 8 && !slices.Contains(q.chain, def.pos) {
+			q.chain = append(slices.Clip(q.chain), def.pos)
 		}
+		expanded = true
 		tail := text[i+n:]
 		if len(rest) > 0 {
-			lines := make([]queued, 0, len(rest)+len(r.queue))
-			for j, l := range rest {
+			for j := len(rest) - 1; j >= 0; j-- {
+				l := rest[j]
 				if j == len(rest)-1 {
 					l += tail
 				}
-				if !r.spend(len(l)+1, q.pos, "$"+name) {
+				if !r.spend(len(l)+expandedLine, q.pos, "$"+name) {
 					return ""
 				}
-				lines = append(lines, queued{text: l, pos: q.pos, chain: q.chain, depth: q.depth})
+				r.queue = append(r.queue, queued{text: l, pos: q.pos, chain: q.chain, depth: q.depth + 1})
 			}
-			r.queue = append(lines, r.queue...)
 			tail = ""
 		}
 		// Values are scanned again, so that references nest; those that run
@@ -138,6 +148,9 @@ func (r *reader) substitute(q *queued) string {
 		if def == nil {
 			i += len(value)
 		}
+	}
+	if expanded {
+		q.depth++
 	}
 	return text
 }
@@ -243,9 +256,8 @@ func (r *reader) repeat(q queued) bool {
 		return true
 	}
 	rest := strings.TrimLeft(q.text[end+1:], blanks)
-	lines := make([]queued, 0, min(len(rows), 4096)+len(r.queue))
-	for _, row := range rows {
-		line := rest
+	for n := len(rows) - 1; n >= 0; n-- {
+		row, line := rows[n], rest
 		for i, name := range names {
 			v := ""
 			if i < len(row) {
@@ -253,12 +265,11 @@ func (r *reader) repeat(q queued) bool {
 			}
 			line = replaceVar(line, name, v)
 		}
-		if !r.spend(len(line)+16, q.pos, q.text[:4]) {
+		if !r.spend(len(line)+expandedLine, q.pos, q.text[:4]) {
 			return true
 		}
-		lines = append(lines, queued{text: line, pos: q.pos, chain: q.chain, depth: q.depth + 1})
+		r.queue = append(r.queue, queued{text: line, pos: q.pos, chain: q.chain, depth: q.depth + 1})
 	}
-	r.queue = append(lines, r.queue...)
 	return true
 }
 
@@ -317,7 +328,7 @@ func sequence(kind, params string, budget int) (names []string, rows [][]string,
 	}
 	for v := start; step > 0 && v <= end || step < 0 && v >= end; v += step {
 		rows = append(rows, []string{fmt.Sprintf(format, v)})
-		if budget -= 16; budget < 0 {
+		if budget -= expandedLine; budget < 0 {
 			break
 		}
 	}

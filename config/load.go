@@ -65,10 +65,11 @@ func newLoad(src Source, opt *Options, table *keywordTable) (*decoder, *reader, 
 	problems := new([]Problem)
 	var r *reader
 	report := func(p Problem) {
-		if len(*problems) >= maxProblems {
+		switch n := len(*problems); {
+		case p.Code == Fatal || p.Code == MissingArgument:
+		case n >= maxProblems:
 			return
-		}
-		if len(*problems) == maxProblems-1 {
+		case n == maxProblems-1:
 			p = Problem{Pos: p.Pos, Severity: Error, Code: General, Message: "too many problems, later ones are not shown", Hint: "repair these first"}
 		}
 		if len(p.Chain) == 0 {

@@ -39,11 +39,16 @@ type frame struct {
 
 // parser drives the decoder by the keyword table.
 type parser struct {
-	r     *reader
-	d     *decoder
-	table *keywordTable
-	mesh  bool // mesh.conf: every keyword is ours
+	r        *reader
+	d        *decoder
+	table    *keywordTable
+	unknowns int
+	mesh     bool // mesh.conf: every keyword is ours
 }
+
+// maxSuggestions bounds the search for misspelt keywords: a text that has more
+// unknown words is no configuration.
+const maxSuggestions = 200
 
 // parse reads everything at the top level.
 func (p *parser) parse(section string) {
@@ -251,7 +256,10 @@ func (p *parser) unknown(section string, s *stmt) {
 	if pc, ok := p.r.peek(); ok && pc.kind == pieceOpen {
 		message = "unknown keyword, ignored with its block"
 	}
-	hint := p.table.suggest(section, s.key.Text)
+	hint := ""
+	if p.unknowns++; p.unknowns <= maxSuggestions {
+		hint = p.table.suggest(section, s.key.Text)
+	}
 	if s.ours && hint == "" {
 		hint = "not a keyword of keepmesh here"
 	}

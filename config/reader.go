@@ -35,7 +35,7 @@ type reader struct {
 	opt      *Options
 	report   func(Problem)
 	stack    []*openFile
-	queue    []queued
+	queue    []queued // lines to be read next, the last one first
 	defs     map[string]*definition
 	bundle   Bundle
 	order    map[string]int   // file name to order of first reading
@@ -145,8 +145,8 @@ func (r *reader) readLine() bool {
 		return false
 	}
 	if len(r.queue) > 0 {
-		q := r.queue[0]
-		r.queue = r.queue[1:]
+		q := r.queue[len(r.queue)-1]
+		r.queue = r.queue[:len(r.queue)-1]
 		r.last = q.pos
 		r.expandLine(q)
 		return true

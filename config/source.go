@@ -19,8 +19,10 @@ const (
 	maxTotalSize = 128 << 20 // bytes of all files together
 	maxLine      = 64 << 10  // bytes of one line
 	maxFiles     = 4096
-	maxDepth     = 32      // nested includes
-	maxExpanded  = 8 << 20 // bytes that expansion may add in all
+	maxDepth     = 32       // nested includes
+	maxExpanded  = 32 << 20 // bytes that expansion may add in all
+	expandedLine = 64       // bytes that a produced line costs beside its text
+	maxNesting   = 100      // expansions that may produce one another
 )
 
 // Source is where the text of a configuration comes from: files now, a
