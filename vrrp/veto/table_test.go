@@ -415,9 +415,7 @@ func TestNoAnswerLeavesAnUndelayedRouterToItsOwnTimer(t *testing.T) {
 	r.run(timeM - 1)
 	r.now = timeM
 	for _, a := range r.step(&Tick{}) {
-		if _, ok := a.(*Takeover); ok {
-			t.Error("Takeover although nothing held the Router's timer back")
-		}
+		t.Errorf("%T although nothing holds the Router's timer back", a)
 	}
 	wantOnly[*Permit](t, r.step(&WantHold{}))
 }
@@ -437,4 +435,22 @@ func TestALateAnswerDoesNotReplaceANewerOne(t *testing.T) {
 	r.run(timeM.Add(interv))
 	r.wantBackup()
 	r.wantVerdict(Vetoed)
+}
+
+func TestTheQuestionIsRepeatedToTheSilentAlone(t *testing.T) {
+	r := newRig(t)
+	r.holds(lb1)
+	r.run(timeM - 1)
+	asks := all[*Ask](r)
+	if len(asks) != repeats+1 {
+		t.Errorf("asked %d times in the first round, want %d", len(asks), repeats+1)
+	}
+	for i, a := range asks {
+		if a.Nonce != asks[0].Nonce {
+			t.Errorf("question %d has another nonce", i)
+		}
+		if i > 0 && (len(a.To) != 1 || a.To[0] != lb2) {
+			t.Errorf("question %d goes to %v, want lb2 alone", i, a.To)
+		}
+	}
 }
