@@ -135,11 +135,13 @@ func (n *Node) refreshLocal() {
 	if id == "" {
 		id = n.name.ID
 	}
+	if !n.local.Bootstrapped {
+		id = Blank
+	}
 	n.local.ClusterID = id
 	now := n.local
-	first := was == (Local{Expect: n.cfg.BootstrapExpect})
 	n.mu.Unlock()
-	if was != now || first {
+	if was != now {
 		n.cfg.Publish(now)
 	}
 }

@@ -36,9 +36,17 @@ type Peer struct {
 type Local struct {
 	Expect       int
 	Bootstrapped bool   // it has Raft state
-	ClusterID    string // identity of that state; empty until it is known
+	ClusterID    string // identity of that state, Blank without state; empty while that is not known
 	Proposal     string // digest of the servers it would form a cluster with
 }
+
+// Blank is the ClusterID of a node that has looked and holds no state. Gossip
+// knows a node before its Raft has said anything: such a node is neither let in
+// nor counted, or one that restarts with another cluster's state would be.
+const Blank = "none"
+
+// said reports whether the node has told about its state.
+func (l Local) said() bool { return l.Bootstrapped || l.ClusterID != "" }
 
 // decision says what a node without state does next.
 type decision struct {
@@ -52,13 +60,15 @@ type decision struct {
 func decide(self Peer, peers []Peer, cluster string) decision {
 	expect := self.Local.Expect
 	voters := []Peer{self}
-	var has, disagree []string
+	var has, disagree, silent []string
 	for _, p := range peers {
 		switch {
 		case p.UUID == self.UUID || !p.Alive:
 		case p.Local.Bootstrapped && (p.Local.Proposal == "" || p.Local.Proposal != self.Local.Proposal):
 			has = append(has, p.Name)
 		case !p.Role.votes():
+		case !p.Local.said():
+			silent = append(silent, p.Name)
 		case p.Local.Expect != expect:
 			disagree = append(disagree, fmt.Sprintf("%s has %d", p.Name, p.Local.Expect))
 		default:
@@ -67,6 +77,7 @@ func decide(self Peer, peers []Peer, cluster string) decision {
 	}
 	slices.Sort(has)
 	slices.Sort(disagree)
+	slices.Sort(silent)
 	switch {
 	case len(has) > 0:
 		return decision{waiting: fmt.Sprintf("%s has a cluster: waiting for its leader to let this node in", strings.Join(has, ", "))}
@@ -74,6 +85,9 @@ func decide(self Peer, peers []Peer, cluster string) decision {
 		return decision{waiting: "an observer forms no cluster: waiting for voters"}
 	case expect <= 0:
 		return decision{waiting: "no cluster yet: set bootstrap_expect, or run `keepmesh cluster init` on one node"}
+	}
+	if len(silent) > 0 {
+		return decision{waiting: fmt.Sprintf("%s has not said yet whether it has a cluster", strings.Join(silent, ", "))}
 	}
 	slices.SortFunc(voters, func(a, b Peer) int { return strings.Compare(a.UUID, b.UUID) })
 	if len(voters) < expect {
@@ -155,8 +169,8 @@ func plan(now raft.Configuration, s State, peers []Peer) (next *change, foreign 
 			foreign = append(foreign, p)
 			continue
 		}
-		if at < 0 && p.Local.Bootstrapped && p.Local.ClusterID == "" {
-			continue // it has state, and does not say of what yet
+		if at < 0 && p.Local.ClusterID == "" {
+			continue // it has not said what state it has
 		}
 		if next != nil {
 			continue

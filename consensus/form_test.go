@@ -9,7 +9,7 @@ import (
 )
 
 func voter(name string, expect int, edit ...func(*Peer)) Peer {
-	p := Peer{UUID: "uuid-" + name, Name: name, Addr: name + ":7946", Role: Voter, Alive: true, Local: Local{Expect: expect}}
+	p := Peer{UUID: "uuid-" + name, Name: name, Addr: name + ":7946", Role: Voter, Alive: true, Local: Local{Expect: expect, ClusterID: Blank}}
 	for _, e := range edit {
 		e(&p)
 	}
@@ -18,6 +18,7 @@ func voter(name string, expect int, edit ...func(*Peer)) Peer {
 
 func proposing(digest string) func(*Peer) { return func(p *Peer) { p.Local.Proposal = digest } }
 func role(r Role) func(*Peer)             { return func(p *Peer) { p.Role = r } }
+func silent(p *Peer)                      { p.Local.ClusterID = "" }
 func dead(p *Peer)                        { p.Alive = false }
 func formed(id string) func(*Peer) {
 	return func(p *Peer) { p.Local.Bootstrapped, p.Local.ClusterID = true, id }
@@ -47,6 +48,7 @@ func TestWhenAClusterIsFormed(t *testing.T) {
 		{"one was quicker with the same set", voter("a", 3, proposing(abc)), []Peer{voter("b", 3, proposing(abc), formed("")), voter("c", 3, proposing(abc))}, "a b c", true, ""},
 		{"somebody has a cluster", voter("a", 3, proposing(abc)), []Peer{voter("b", 3, proposing(abc)), voter("c", 3, formed("x")), voter("d", 3)}, "", false, "c has a cluster: waiting for its leader"},
 		{"somebody restarted with a cluster", voter("a", 3), []Peer{voter("b", 3, formed("x"))}, "", false, "b has a cluster"},
+		{"somebody has said nothing yet", voter("a", 3, proposing(abc)), []Peer{voter("b", 3, proposing(abc)), voter("c", 3, proposing(abc)), voter("d", 0, silent)}, "", false, "d has not said yet whether it has a cluster"},
 		{"an observer waits", voter("a", 3, role(Observer)), []Peer{voter("b", 3), voter("c", 3), voter("d", 3)}, "", false, "an observer forms no cluster"},
 		{"more than enough: the first ones do it", voter("a", 3, proposing(abc)), []Peer{voter("b", 3, proposing(abc)), voter("c", 3, proposing(abc)), voter("d", 3)}, "a b c", true, ""},
 		{"more than enough: the others wait", voter("d", 3), []Peer{voter("a", 3), voter("b", 3), voter("c", 3)}, "", false, "a, b, c form the cluster and let this node in"},
@@ -93,6 +95,7 @@ func TestPlanFollowsGossipOneStepAtATime(t *testing.T) {
 		{"one at a time", us, []Peer{voter("c", 0), voter("d", 0)}, "add voter c c:7946", ""},
 		{"of another cluster", us, []Peer{voter("c", 0, formed("them"))}, "", "c"},
 		{"of another cluster, beside somebody new", us, []Peer{voter("c", 0, formed("them")), voter("d", 0)}, "add voter d d:7946", "c"},
+		{"nobody who has said nothing yet", us, []Peer{voter("c", 0, silent)}, "", ""},
 		{"with state of an unknown cluster", us, []Peer{voter("c", 0, formed(""))}, "", ""},
 		{"back with our state", us, []Peer{voter("c", 0, formed("us"))}, "add voter c c:7946", ""},
 		{"removed, though alive", without, []Peer{voter("b", 0, formed("us"))}, "remove", ""},

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 )
 
 // faultyDisk is a disk in memory that can be made to hang or to fail.
@@ -59,8 +60,15 @@ func (d *faultyDisk) SetUint64(k []byte, v uint64) error {
 	return d.InmemStore.SetUint64(k, v)
 }
 
-func (d *faultyDisk) Get(k []byte) ([]byte, error) { return d.InmemStore.Get(k) }
-func (d *faultyDisk) Close() error                 { return nil }
+func (d *faultyDisk) Get(k []byte) ([]byte, error) {
+	v, err := d.InmemStore.Get(k)
+	if err != nil || len(v) == 0 {
+		return nil, raftboltdb.ErrKeyNotFound
+	}
+	return v, nil
+}
+
+func (d *faultyDisk) Close() error { return nil }
 
 func TestHungDiskBecomesAnErrorForGood(t *testing.T) {
 	d := newFaultyDisk()

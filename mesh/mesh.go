@@ -182,7 +182,7 @@ func (m *Mesh) View() View {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	v := View{Self: m.id.UUID(), Seeds: slices.Clone(m.seeds)}
-	silent := m.silentLocked()
+	silent := m.silent()
 	for uuid, mem := range m.members {
 		n := Node{
 			UUID: uuid, Name: mem.name, Addr: mem.addr, Role: mem.Role, Status: mem.status, Since: mem.since,
@@ -213,16 +213,11 @@ func (m *Mesh) Members() []Node {
 	return slices.DeleteFunc(m.View().Nodes, func(n Node) bool { return n.Status == Left || n.Status == Dead })
 }
 
-// silentLocked is the time without an answer after which a member is suspect:
-// three rounds of probing everybody.
-func (m *Mesh) silentLocked() time.Duration {
-	alive := 0
-	for _, mem := range m.members {
-		if mem.status == Alive {
-			alive++
-		}
-	}
-	return 3 * m.cfg.ProbeInterval * time.Duration(max(2, alive))
+// silent is the time without an answer after which a member is suspect: each
+// member is probed once per round, in an order that changes with the round.
+func (m *Mesh) silent() time.Duration {
+	others := max(1, m.alive.Load()-1)
+	return 2*m.cfg.ProbeInterval*time.Duration(others) + m.cfg.ProbeTimeout
 }
 
 func later(a, b time.Time) time.Time {
