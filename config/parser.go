@@ -173,6 +173,7 @@ func (p *parser) block(s *stmt) {
 	defer func() { d.stack = d.stack[:len(d.stack)-1] }()
 	d.skip = false
 	d.opened = nil
+	d.closed = s.key.Pos
 	if kw.set != nil {
 		kw.set(d, s)
 	}
