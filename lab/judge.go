@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -46,4 +47,16 @@ func Judge(r Report, b Bounds) error {
 		return &Conviction{r, b}
 	}
 	return nil
+}
+
+// Repeat runs an experiment, and again as long as its verdict is *Unusable, at
+// most so many times. The last verdict stands.
+func Repeat(tries int, experiment func() error) error {
+	for {
+		err := experiment()
+		var unusable *Unusable
+		if tries--; tries <= 0 || !errors.As(err, &unusable) {
+			return err
+		}
+	}
 }

@@ -122,3 +122,23 @@ func TestRequireSkipsOrFails(t *testing.T) {
 	}
 	skips.Add(-1) // this one was no test
 }
+
+func TestExperimentsThatProveNothingAreRepeated(t *testing.T) {
+	conviction, unusable := &Conviction{}, &Unusable{"busy"}
+	for name, c := range map[string]struct {
+		verdicts []error
+		want     error
+		runs     int
+	}{
+		"acquitted at once":      {[]error{nil}, nil, 1},
+		"convicted at once":      {[]error{conviction, nil}, conviction, 1},
+		"busy, then a verdict":   {[]error{fmt.Errorf("x: %w", unusable), nil}, nil, 2},
+		"busy as long as it may": {[]error{unusable, unusable, unusable, nil}, unusable, 3},
+	} {
+		runs := 0
+		got := Repeat(3, func() error { runs++; return c.verdicts[runs-1] })
+		if got != c.want || runs != c.runs {
+			t.Errorf("%s: %v after %d runs", name, got, runs)
+		}
+	}
+}

@@ -226,8 +226,7 @@ func (p *Prober) closeSockets() {
 // send sends probes until quit, and returns when the last has had its time.
 func (p *Prober) send() {
 	runtime.LockOSThread() // never unlocked: the thread's policy is not for others
-	// Refused in a user namespace; then MaxLateness says what it cost.
-	_ = unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: proberPriority}, 0)
+	beforeOthers()
 	arp, echo := p.probeFrames()
 	vip := unix.SockaddrInet4{Addr: p.opts.VIP.As4()}
 	next := Now()
@@ -267,6 +266,22 @@ func (p *Prober) send() {
 		next = max(next+p.opts.Interval, now)
 	}
 }
+
+// beforeOthers asks the kernel to run this thread as soon as it is due. A user
+// namespace is refused real time; there a thread that wants the shortest time
+// slice is at least picked first among its equals (kernel 6.12 and later), and
+// MaxLateness says what the rest cost.
+func beforeOthers() {
+	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: proberPriority}
+	if unix.SchedSetAttr(0, &attr, 0) == nil {
+		return
+	}
+	attr = unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Runtime: uint64(shortestSlice)}
+	_ = unix.SchedSetAttr(0, &attr, 0)
+}
+
+// shortestSlice is the least that the kernel accepts.
+const shortestSlice = 100 * time.Microsecond
 
 func sleepUntil(at time.Duration) {
 	ts := unix.NsecToTimespec(int64(at))
