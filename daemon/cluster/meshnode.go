@@ -31,7 +31,7 @@ type meshNode struct {
 	done chan struct{}
 	once sync.Once
 
-	vrrpBoot uint64 // of the vrrp process, for the digest
+	starts   uint64 // of the vrrp process in this process's life
 	lastWire string // what the vrrp process was told last
 }
 
@@ -121,16 +121,21 @@ func (m *meshNode) publishRaft(l consensus.Local) {
 	m.mesh.SetConsensus(mesh.Consensus{Expect: l.Expect, Bootstrapped: l.Bootstrapped, ClusterID: l.ClusterID, Proposal: l.Proposal})
 }
 
+// wireBoot orders the lives of this node's end of the second wire, over
+// restarts of either process and steps of the wall clock.
+func (m *meshNode) wireBoot() uint64 { return m.id.Boot()<<16 + m.starts }
+
 // vrrpRestarted makes the next tellWire say everything again.
-func (m *meshNode) vrrpRestarted(boot uint64) {
-	m.vrrpBoot, m.lastWire = boot, ""
+func (m *meshNode) vrrpRestarted() {
+	m.starts++
+	m.lastWire = ""
 	m.tellWire(m.mesh.View())
 }
 
 // tellWire gives the vrrp process the members with whom it shares the second
 // wire. A member that gossip takes for dead stays: the two paths fail apart.
 func (m *meshNode) tellWire(view mesh.View) {
-	w := &ipc.Wire{SelfName: m.cfg.NodeName, Bind: wirePort(m.port.Addrs()[0])}
+	w := &ipc.Wire{Boot: m.wireBoot(), SelfName: m.cfg.NodeName, Bind: wirePort(m.port.Addrs()[0])}
 	var ok bool
 	if w.Self, ok = nodeID(m.id.UUID()); !ok {
 		return
@@ -161,9 +166,9 @@ func (m *meshNode) tellWire(view mesh.View) {
 		if n.Digest.Wire.Port != 0 {
 			addr = netip.AddrPortFrom(n.Addr.Addr(), n.Digest.Wire.Port)
 		}
-		w.Peers = append(w.Peers, ipc.WirePeer{Node: id, Name: n.Name, Addr: addr, Key: key[:]})
+		w.Peers = append(w.Peers, ipc.WirePeer{Node: id, Name: n.Name, Addr: addr, Key: key[:], Boot: n.Digest.Wire.Boot})
 	}
-	if text := fmt.Sprint(w.Bind, w.SelfName, w.Peers, w.Gone); text != m.lastWire {
+	if text := fmt.Sprint(w.Boot, w.Bind, w.SelfName, w.Peers, w.Gone); text != m.lastWire {
 		m.lastWire = text
 		m.p.tell(&ipc.Message{Wire: w})
 	}
@@ -182,7 +187,7 @@ func nodeID(uuid string) (id [16]byte, ok bool) {
 
 // publish gossips what the vrrp process said.
 func (m *meshNode) publish(s *ipc.Snapshot) {
-	d := mesh.Digest{Wire: mesh.Wire{Boot: s.Boot, Port: wirePort(m.port.Addrs()[0]).Port()}}
+	d := mesh.Digest{Wire: mesh.Wire{Boot: m.wireBoot(), Port: wirePort(m.port.Addrs()[0]).Port()}}
 	bySource := map[string]string{}
 	for _, n := range m.mesh.View().Nodes {
 		for _, i := range n.Digest.Instances {

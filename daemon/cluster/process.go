@@ -180,7 +180,7 @@ func (p *process) fromVRRP(m *ipc.Message) {
 		p.scripts.Announce()
 		p.announceWatched()
 		if p.mesh != nil {
-			p.mesh.vrrpRestarted(m.Hello.Boot)
+			p.mesh.vrrpRestarted()
 		}
 		p.ask()
 	case m.State != nil:

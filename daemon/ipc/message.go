@@ -116,6 +116,8 @@ type Tracker struct {
 // Wire is everything that the second wire needs: who this node is, where it
 // listens, and with whom it speaks.
 type Wire struct {
+	// Boot rises with each start of either process of the node.
+	Boot     uint64
 	Self     [16]byte
 	SelfName string
 	Bind     netip.AddrPort
@@ -131,6 +133,7 @@ type WirePeer struct {
 	Name string
 	Addr netip.AddrPort
 	Key  []byte
+	Boot uint64 // of its wire, as it gossips it; 0: not known
 }
 
 // Ask asks the vrrp process for a Snapshot with the same Seq.

@@ -112,12 +112,12 @@ func tracker(t *ipc.Tracker) *vrrp.TrackerChanged {
 // setWire opens the second wire or changes with whom it is spoken. Peers that
 // the message does not name stay.
 func (p *process) setWire(w *ipc.Wire) {
-	cfg := speaker.WireConfig{Self: w.Self, SelfName: w.SelfName, Bind: w.Bind, Boot: p.boot}
+	cfg := speaker.WireConfig{Self: w.Self, SelfName: w.SelfName, Bind: w.Bind, Boot: w.Boot}
 	for _, id := range w.Gone {
 		delete(p.peers, id)
 	}
 	for _, peer := range w.Peers {
-		p.peers[peer.Node] = speaker.WirePeer{Node: peer.Node, Name: peer.Name, Addr: peer.Addr, Key: peer.Key}
+		p.peers[peer.Node] = speaker.WirePeer{Node: peer.Node, Name: peer.Name, Addr: peer.Addr, Key: peer.Key, Boot: peer.Boot}
 	}
 	for _, peer := range p.peers {
 		cfg.Peers = append(cfg.Peers, peer)

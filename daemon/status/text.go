@@ -50,7 +50,7 @@ func (s *Status) Write(w io.Writer) {
 		for i := range s.Instances {
 			s.Instances[i].row(t, s)
 		}
-		t.Flush()
+		_ = t.Flush()
 	}
 	for _, text := range s.Warnings {
 		fmt.Fprintf(w, "\n! %s\n", text)

@@ -106,6 +106,7 @@ func (s *Speaker) encode(m *member) {
 
 // queueAdvert puts an advert into the batch of its interface.
 func (s *Speaker) queueAdvert(m *member, priority uint8) {
+	m.lanSent = false
 	k := s.sockets[m.cfg.Key.Interface]
 	if k == nil || m.encoder == nil {
 		m.sendFailed(s, errNoSocket)
@@ -135,7 +136,7 @@ func (s *Speaker) queue(k *socket, b []byte, dst netip.Addr, m *member) {
 }
 
 // flush sends all batches.
-func (s *Speaker) flush(vrrp.Instant) {
+func (s *Speaker) flush() {
 	for _, k := range s.sockets {
 		if k.queued > 0 {
 			k.send(s.sent)
@@ -151,7 +152,7 @@ func (s *Speaker) sentOne(m *member, err error) {
 		return
 	}
 	m.stats.AdvertsSent++
-	m.sendErrors = 0
+	m.sendErrors, m.lanSent = 0, true
 	if m.veto != nil && m.sentPriority != 0 {
 		s.vetoStep(Now(), m, &s.advertSent)
 	}

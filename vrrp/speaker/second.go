@@ -15,7 +15,8 @@ import (
 	"github.com/keepmesh/keepmesh/vrrp/wire"
 )
 
-// WireConfig says with whom the second wire is spoken.
+// WireConfig says with whom the second wire is spoken. Boot rises with every
+// change of this node's end: its sequence numbers begin anew with it.
 type WireConfig struct {
 	Self     [16]byte
 	SelfName string
@@ -24,8 +25,11 @@ type WireConfig struct {
 	Peers    []WirePeer
 }
 
-// WirePeer is one member of the mesh; Key has wire.KeySize bytes.
+// WirePeer is one member of the mesh; Key has wire.KeySize bytes. Boot is the
+// boot that the mesh knows of its wire, 0 for none: datagrams of earlier ones
+// are recordings.
 type WirePeer struct {
+	Boot uint64
 	Node [16]byte
 	Name string
 	Addr netip.AddrPort
@@ -86,7 +90,7 @@ func (w *secondWire) name(id veto.NodeID) string {
 // error the nodes go on as plain VRRP routers.
 func (s *Speaker) SetWire(cfg WireConfig) error {
 	now := Now()
-	if s.wire == nil || s.wire.bind != cfg.Bind || s.wire.self != cfg.Self {
+	if s.wire == nil || s.wire.bind != cfg.Bind || s.wire.self != cfg.Self || s.wire.boot != cfg.Boot {
 		s.closeWire()
 		w, err := openWire(cfg)
 		if err != nil {
@@ -109,7 +113,7 @@ func (s *Speaker) SetWire(cfg WireConfig) error {
 func (s *Speaker) closeWire() {
 	if s.wire != nil {
 		s.loop.Unwatch(s.wire.fd)
-		unix.Close(s.wire.fd)
+		_ = unix.Close(s.wire.fd)
 		s.wire = nil
 	}
 }
@@ -130,7 +134,7 @@ func openWire(cfg WireConfig) (*secondWire, error) {
 	// Like the adverts on the LAN: network control, before everything else.
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TOS, 0xc0)
 	if err := unix.Bind(fd, sa); err != nil {
-		unix.Close(fd)
+		_ = unix.Close(fd)
 		if errors.Is(err, unix.EADDRINUSE) {
 			return nil, fmt.Errorf("UDP %s is in use by another program (the second wire takes mesh.conf's port + 1): %w", cfg.Bind, err)
 		}
@@ -159,6 +163,7 @@ func (w *secondWire) setPeers(cfg WireConfig) error {
 		if old != nil && slices.Equal(old.key, p.Key) {
 			old.name = p.Name
 			old.setAddr(p.Addr)
+			old.sealer.RequireBoot(p.Boot)
 			next = append(next, old)
 			continue
 		}
@@ -169,6 +174,7 @@ func (w *secondWire) setPeers(cfg WireConfig) error {
 		}
 		n := &wirePeer{node: p.Node, name: p.Name, key: p.Key, sealer: sealer}
 		n.setAddr(p.Addr)
+		n.sealer.RequireBoot(p.Boot)
 		next = append(next, n)
 	}
 	w.peers = next
@@ -202,8 +208,9 @@ func (w *secondWire) sendTo(p *wirePeer) bool {
 }
 
 // sendMesh sends the same adverts to the members of the mesh, after the copies
-// on the LAN were handed to the kernel.
-func (s *Speaker) sendMesh(_ vrrp.Instant, actions []vrrp.Action) {
+// on the LAN were handed to the kernel. One that the kernel refused is not
+// vouched for here, unless it resigns.
+func (s *Speaker) sendMesh(actions []vrrp.Action) {
 	w := s.wire
 	if w == nil || len(w.peers) == 0 {
 		return
@@ -214,7 +221,7 @@ func (s *Speaker) sendMesh(_ vrrp.Instant, actions []vrrp.Action) {
 			continue
 		}
 		m := s.member(a.Instance)
-		if m.veto == nil || !m.source.IsValid() {
+		if m.veto == nil || !m.source.IsValid() || !m.lanSent && a.Priority != 0 {
 			continue
 		}
 		w.out.Type, w.out.Tag = wire.TypeAdvert, m.tag

@@ -50,9 +50,6 @@ type socket struct {
 	queued int
 }
 
-// rawHeaderLen is the least length of an IPv4 header.
-const rawHeaderLen = 20
-
 // openSocket opens the socket on a link and joins the groups. Set-up goes
 // through x/net; the descriptor is then taken away from the runtime's poller,
 // which has no part in the loop.
@@ -73,7 +70,7 @@ func openSocket(link Link, groups []netip.Addr) (*socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening a VRRP socket on %s: %w", link.Name, err)
 	}
-	defer pc.Close()
+	defer func() { _ = pc.Close() }()
 	raw, err := ipv4.NewRawConn(pc)
 	if err != nil {
 		return nil, fmt.Errorf("opening a VRRP socket on %s: %w", link.Name, err)

@@ -92,6 +92,7 @@ type member struct {
 
 	sentPriority uint8
 	sendErrors   int        // in a row
+	lanSent      bool       // the last advert was handed to the kernel on the LAN
 	refusals     int        // packets in a row
 	lastSource   netip.Addr // of the last accepted advert
 	warnedOf     netip.Addr // whose addresses were complained of
@@ -297,8 +298,8 @@ func (s *Speaker) perform(now vrrp.Instant, actions []vrrp.Action) {
 		}
 	}
 	if sent {
-		s.flush(now)
-		s.sendMesh(now, actions)
+		s.flush()
+		s.sendMesh(actions)
 	}
 	for n := 0; n < len(actions); n++ {
 		switch a := actions[n].(type) {
@@ -358,7 +359,12 @@ func (s *Speaker) act(now vrrp.Instant, action vrrp.Action) {
 		s.vetoTimers(now, m)
 		s.vetoSelf(now, m)
 		s.kernel.Report(a)
-	case *vrrp.GroupChanged, *vrrp.Note:
+	case *vrrp.Note:
+		if a.Kind == vrrp.IntervalLearnt {
+			s.vetoTimers(now, s.member(a.Instance))
+		}
+		s.kernel.Report(a)
+	case *vrrp.GroupChanged:
 		s.kernel.Report(a)
 	case *vrrp.SendAdvert, *vrrp.Hold:
 		// perform's own.

@@ -299,8 +299,8 @@ func (s *Speaker) probeEnded(now vrrp.Instant, m *member, p *lanProbe) {
 	s.vetoStep(now, m, &t)
 }
 
-// ARPSeen takes an ARP packet heard on dev. toMe says that it answers one of
-// our own questions, which proves both directions.
+// ARPSeen takes an ARP packet heard on dev. toMe says that it is a reply to one
+// of our own questions, which proves both directions.
 func (s *Speaker) ARPSeen(dev string, sender netip.Addr, toMe, mine bool) {
 	if mine {
 		return
@@ -318,7 +318,7 @@ func (s *Speaker) ARPSeen(dev string, sender netip.Addr, toMe, mine bool) {
 				m.probe.found.VIP = true
 			case sender == m.probe.canary:
 				m.probe.found.Nobody = true
-			case sender.IsValid() && !sender.IsUnspecified():
+			case toMe:
 				m.probe.found.Neighbour = true
 			}
 			if m.probe.found != before {
