@@ -1,11 +1,9 @@
 package dump
 
 import (
-	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
-	"time"
 
 	"github.com/keepmesh/keepmesh/config"
 )
@@ -23,13 +21,13 @@ func (d *dumper) globals() {
 	d.line(" Network namespace ipvs = %s", ipvs)
 	d.given(" Instance name = %s", g.Instance)
 	d.given(" Parent process name = %s", g.ProcessName)
-	d.given(" VRRP process name = %s", g.VRRPProcessName)
-	d.given(" LVS process name = %s", g.CheckerProcessName)
-	d.given(" BFD process name = %s", g.BFDProcessName)
+	d.processName("VRRP", g.VRRPProcessName, "keepalived_vrrp")
+	d.processName("LVS", g.CheckerProcessName, "keepalived_lvs")
+	d.processName("BFD", g.BFDProcessName, "keepalived_bfd")
 	d.line(" Router ID = %s", choose(g.RouterID == "", d.env.Hostname, g.RouterID))
 	d.globalMail()
 	d.globalReload()
-	d.globalHooks()
+	d.globalInterfaces()
 	d.globalLVS()
 	d.fifo("Global", &g.NotifyFIFO)
 	d.fifo("VRRP", &g.VRRPNotifyFIFO)
@@ -56,6 +54,14 @@ func (d *dumper) given(format, value string) {
 	if value != "" {
 		d.line(format, value)
 	}
+}
+
+// processName shows the name of a child, or the default that process_names sets.
+func (d *dumper) processName(kind, name, otherwise string) {
+	if name == "" && d.c.Global.ProcessNames {
+		name = otherwise
+	}
+	d.given(" "+kind+" process name = %s", name)
 }
 
 func (d *dumper) globalMail() {
@@ -124,16 +130,10 @@ func (d *dumper) globalReload() {
 	}
 }
 
-func (d *dumper) globalHooks() {
+// globalInterfaces leaves the startup and shutdown scripts out: keepalived's
+// VRRP process, which writes this file, has dropped them.
+func (d *dumper) globalInterfaces() {
 	g := &d.c.Global
-	if s := g.StartupScript; s != nil {
-		uid, gid := d.owner(s)
-		d.line(" Startup script = %s, uid:gid %d:%d, timeout %d", d.command(s), uid, gid, seconds(g.StartupTimeout))
-	}
-	if s := g.ShutdownScript; s != nil {
-		uid, gid := d.owner(s)
-		d.line(" Shutdown script = %s, uid:gid %d:%d timeout %d", d.command(s), uid, gid, seconds(g.ShutdownTimeout))
-	}
 	d.line(" Dynamic interfaces = %t", g.DynamicInterfaces != config.DynamicOff)
 	if g.DynamicInterfaces != config.DynamicOff {
 		d.line(" Allow interface changes = %t", g.DynamicInterfaces == config.DynamicAllowChanges)
@@ -325,38 +325,4 @@ func bit(b bool) int {
 		return 1
 	}
 	return 0
-}
-
-// garpGroups writes the groups of interfaces that share gaps between
-// announcements. The time of the next one is not known here: it is the epoch.
-func (d *dumper) garpGroups() {
-	if len(d.c.GARPGroups) == 0 {
-		return
-	}
-	d.line("------< Gratuitous ARP delays >------")
-	for n, g := range d.c.GARPGroups {
-		id := n + 1
-		if g.Interface != "" && len(g.Interfaces) == 0 {
-			id = 0
-		}
-		d.line("------< GARP delay group %d >------", id)
-		next := fmt.Sprintf("0.000000 (%s.000000)", time.Unix(0, 0).In(d.env.Location).Format("Mon Jan _2 15:04:05"))
-		if g.Has("garp_interval") {
-			d.line(" GARP interval = %s", general(g.GARPInterval.Seconds()))
-			d.line(" GARP next time %s", next)
-		}
-		if g.Has("gna_interval") {
-			d.line(" GNA interval = %s", general(g.GNAInterval.Seconds()))
-			d.line(" GNA next time %s", next)
-		} else if !g.Has("garp_interval") {
-			d.line(" No configuration")
-		}
-		d.line(" Interfaces")
-		if g.Interface != "" {
-			d.line("  %s", g.Interface)
-		}
-		for _, i := range g.Interfaces {
-			d.line("  %s", i.Name)
-		}
-	}
 }

@@ -79,15 +79,14 @@ func (d *dumper) instance(i *config.Instance) {
 
 // states gives the state, and the one that the instance would be in by itself.
 // keepalived calls it FAULT already while an instance waits for the first
-// result of a script; a member that only follows its group into FAULT still
-// wants to be BACKUP.
+// result of a script, and wants it to be BACKUP then.
 func states(i *config.Instance, s *ipc.InstanceStatus) (state, wanted string) {
 	faults, waiting, _ := terms(i, s)
 	state = stateWord(s.State)
 	if state == "INIT" && waiting > 0 {
 		state = "FAULT"
 	}
-	if state != "FAULT" || faults > 0 || waiting == 0 && i.SyncGroup == "" {
+	if state != "FAULT" || faults > 0 || waiting == 0 {
 		return state, state
 	}
 	return state, choose(i.Priority == 255, "MASTER", "BACKUP")

@@ -135,7 +135,7 @@ func (d *dumper) iface(f *Interface, ours map[netip.Addr]bool) {
 		d.line("   MAC broadcast = %s", bcast)
 	}
 	d.line("   State = %s", ifaceState(f))
-	d.line("   Seen up = %d", bit(f.Flags&net.FlagUp != 0))
+	d.line("   Seen up = %d", bit(f.Flags&net.FlagUp != 0 && f.Flags&net.FlagRunning != 0))
 	d.line("   Delayed state change running = false")
 	var up, down int64
 	for _, u := range d.c.UpDownDelays {
@@ -270,27 +270,6 @@ func (d *dumper) polled(name string) bool {
 	return d.c.Global.LinkBeatPolling
 }
 
-func (d *dumper) ifaceGARP(name string) {
-	for n, g := range d.c.GARPGroups {
-		in := g.Interface == name
-		for _, r := range g.Interfaces {
-			in = in || r.Name == name
-		}
-		if !in {
-			continue
-		}
-		if g.Has("garp_interval") {
-			d.line("   Gratuitous ARP interval %dms", g.GARPInterval.Milliseconds())
-		}
-		if g.Has("gna_interval") {
-			d.line("   Gratuitous NA interval %dms", g.GNAInterval.Milliseconds())
-		}
-		if len(g.Interfaces) > 0 {
-			d.line("   Gratuitous ARP aggregation group %d", n+1)
-		}
-	}
-}
-
 // notTracked is the weight by which keepalived marks dont_track_primary.
 const notTracked = 255
 
@@ -330,14 +309,7 @@ func (d *dumper) ifaceTrackers(name string) []tracker {
 
 // dependencies are the interfaces named by what an instance sets.
 func (d *dumper) dependencies(i *config.Instance) []string {
-	var out []string
-	for _, list := range [][]config.Address{i.VIPs, i.VIPsExcluded} {
-		for n := range list {
-			if a := &list[n]; !a.NoTrack && a.Dev != "" && a.Dev != i.Interface {
-				out = append(out, a.Dev)
-			}
-		}
-	}
+	out := addressDevices(i)
 	for n := range i.VirtualRoutes {
 		if r := &i.VirtualRoutes[n]; !r.NoTrack && r.Dev != "" {
 			out = append(out, r.Dev)
@@ -346,6 +318,20 @@ func (d *dumper) dependencies(i *config.Instance) []string {
 	for n := range i.VirtualRules {
 		if r := &i.VirtualRules[n]; !r.NoTrack {
 			out = append(out, r.IIF, r.OIF)
+		}
+	}
+	return out
+}
+
+// addressDevices are the other interfaces on which an instance has addresses
+// that it watches.
+func addressDevices(i *config.Instance) []string {
+	var out []string
+	for _, list := range [][]config.Address{i.VIPs, i.VIPsExcluded} {
+		for n := range list {
+			if a := &list[n]; !a.NoTrack && a.Dev != "" && a.Dev != i.Interface {
+				out = append(out, a.Dev)
+			}
 		}
 	}
 	return out
