@@ -151,7 +151,7 @@ func (d *decoder) need(s *stmt, i int) (Token, bool) {
 	}
 	code := MissingArgument
 	switch {
-	case s.ours || s.kw.Ours || s.kw.bare == "quiet":
+	case s.ours || s.cut || s.kw.Ours || s.kw.bare == "quiet":
 		code = OursOnly
 	case s.kw.bare == "report":
 		code = General

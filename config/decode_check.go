@@ -191,11 +191,16 @@ func sniName(d *decoder, s *stmt) {
 }
 
 func beginURL(d *decoder, s *stmt) {
-	d.url = &URL{Block: Block{Pos: s.key.Pos}, Path: "/"}
+	d.url = &URL{Block: Block{Pos: s.key.Pos}}
 	d.opened = &d.url.Block
 }
 
 func endURL(d *decoder) {
+	if d.url.Path == "" {
+		d.problemAt(d.closed, Error, General, "path", "is missing, the url is removed", "path /")
+		d.url = nil
+		return
+	}
 	if len(d.url.Status) == 0 && d.url.Digest == "" && d.url.Regex == "" {
 		d.url.Status = []StatusRange{{200, 299}}
 	}

@@ -57,6 +57,10 @@ func (d *decoder) endpoint(s *stmt, i int) (Endpoint, bool) {
 	if !ok {
 		return Endpoint{}, false
 	}
+	if host, _, masked := strings.Cut(t.Text, "/"); masked {
+		d.advise(s, "a server is one address, the length is ignored", host)
+		t.Text = host
+	}
 	a, ok := d.address(s, t, 0)
 	if !ok {
 		return Endpoint{}, false
@@ -159,6 +163,9 @@ func (d *decoder) forward(s *stmt) (Forward, bool) {
 	fw := Forward{Method: t.Text}
 	switch t.Text {
 	case "NAT", "DR":
+		if len(s.args) > 1 {
+			d.failAt(s, s.args[1], fmt.Sprintf("%q is unknown", printable(s.args[1].Text)), "options are for TUN only")
+		}
 		return fw, true
 	case "TUN":
 	default:

@@ -26,6 +26,7 @@ type piece struct {
 	raw  string
 	pos  Pos
 	ours bool // from a "#keepmesh:" comment
+	cut  bool // an unclosed quote ended the statement
 }
 
 const blanks = " \t\v\f\r"
@@ -109,6 +110,9 @@ func splitPieces(line string, at func(i int) Pos, out []piece) (_ []piece, unmat
 				n := closingQuote(line[i+1:])
 				if n < 0 {
 					flush(i)
+					if len(out) > 0 {
+						out[len(out)-1].cut = true
+					}
 					return out, true
 				}
 				tok.Text, tok.Quoted = line[i+1:i+1+n], true

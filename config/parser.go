@@ -10,6 +10,7 @@ type stmt struct {
 	args []Token
 	raw  string // the whole statement as written
 	ours bool
+	cut  bool // an unclosed quote ended it
 }
 
 // arg gives the i-th word after the keyword, or an empty token at the keyword.
@@ -43,6 +44,7 @@ type parser struct {
 	d        *decoder
 	table    *keywordTable
 	unknowns int
+	unwind   bool // a closing brace is missing: go back to the top level
 	mesh     bool // mesh.conf: every keyword is ours
 }
 
@@ -53,6 +55,7 @@ const maxSuggestions = 200
 // parse reads everything at the top level.
 func (p *parser) parse(section string) {
 	for {
+		p.unwind = false
 		pc, ok := p.r.next()
 		if !ok {
 			return
@@ -72,7 +75,10 @@ func (p *parser) parse(section string) {
 // body reads a block's statements up to its closing brace. The opening one has
 // been taken.
 func (p *parser) body(section string, brace Pos) {
-	for {
+	for !p.unwind {
+		if p.lostBrace(section, brace) {
+			return
+		}
 		pc, ok := p.r.next()
 		if !ok {
 			p.unclosed(brace)
@@ -89,6 +95,55 @@ func (p *parser) body(section string, brace Pos) {
 			p.statement(section, pc)
 		}
 	}
+}
+
+// lostBrace finds a block of the top level inside another one: then the outer
+// one's closing brace is missing. It reports where that was opened and sends
+// the parser back to the top level, so that what follows is still read.
+func (p *parser) lostBrace(section string, brace Pos) bool {
+	pc, ok := p.r.peek()
+	if !ok || pc.kind != pieceWords {
+		return false
+	}
+	word := pc.toks[0]
+	kw := p.table.section["root"][word.Text]
+	if kw == nil || !kw.block() || p.table.section[section][word.Text] != nil {
+		return false
+	}
+	if open, ok := p.r.second(); !ok || open.kind != pieceOpen {
+		return false
+	}
+	p.missing(word, brace)
+	p.unwind = true
+	return true
+}
+
+// nextBlock finds a block of the enclosing section inside a plain list, which
+// then lacks its closing brace.
+func (p *parser) nextBlock(s *stmt, brace Pos) bool {
+	pc, ok := p.r.peek()
+	if !ok || pc.kind != pieceWords {
+		return false
+	}
+	word := pc.toks[0]
+	kw := p.table.section[s.kw.Section][word.Text]
+	if kw == nil || !kw.block() {
+		return false
+	}
+	if open, ok := p.r.second(); !ok || open.kind != pieceOpen {
+		return false
+	}
+	p.missing(word, brace)
+	return true
+}
+
+func (p *parser) missing(before Token, brace Pos) {
+	p.d.closed = before.Pos
+	title := "a block"
+	if f := p.d.top(); f != nil {
+		title = f.title
+	}
+	p.d.problemAt(before.Pos, Error, General, "", "} is missing before "+before.Text, title+" was opened at "+brace.String())
 }
 
 // unclosed reports the innermost block only: its brace explains the outer ones.
@@ -108,6 +163,9 @@ func (p *parser) unclosed(brace Pos) {
 // skipBlock passes over a block whose opening brace was taken.
 func (p *parser) skipBlock(brace Pos) {
 	for depth := 1; depth > 0; {
+		if p.lostBrace("", brace) {
+			return
+		}
 		pc, ok := p.r.next()
 		if !ok {
 			p.unclosed(brace)
@@ -135,7 +193,7 @@ func (p *parser) skipIfBlock() bool {
 
 func (p *parser) statement(section string, pc piece) {
 	d := p.d
-	s := &stmt{key: pc.toks[0], args: pc.toks[1:], raw: pc.raw, ours: pc.ours}
+	s := &stmt{key: pc.toks[0], args: pc.toks[1:], raw: pc.raw, ours: pc.ours, cut: pc.cut}
 	kw := p.table.section[section][s.key.Text]
 	if kw == nil || s.ours && !kw.Ours {
 		p.unknown(section, s)
@@ -222,6 +280,9 @@ func (p *parser) belongs(section string, pc *piece) bool {
 // plainLines hands the lines of a block without keywords to its decoder.
 func (p *parser) plainLines(s *stmt, brace Pos) {
 	for {
+		if p.lostBrace("", brace) || p.nextBlock(s, brace) {
+			return
+		}
 		pc, ok := p.r.next()
 		if !ok {
 			p.unclosed(brace)

@@ -106,6 +106,22 @@ func (r *reader) peek() (*piece, bool) {
 	return &r.pieces[r.at], true
 }
 
+// second gives the piece after the next one, without taking either.
+func (r *reader) second() (*piece, bool) {
+	if _, ok := r.peek(); !ok {
+		return nil, false
+	}
+	for r.at+1 >= len(r.pieces) {
+		// Lines are appended behind the next piece, which stays valid.
+		first := r.pieces[r.at]
+		r.pieces, r.at = append(r.pieces[:0], first), 0
+		if !r.readLine() {
+			return nil, false
+		}
+	}
+	return &r.pieces[r.at+1], true
+}
+
 // next takes the next piece; false at the end.
 func (r *reader) next() (piece, bool) {
 	p, ok := r.peek()
