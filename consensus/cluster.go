@@ -71,7 +71,7 @@ func (n *Node) nameOf(uuid string) string {
 	if uuid == n.cfg.ServerID {
 		return n.cfg.Name
 	}
-	for _, p := range n.cfg.Members() {
+	for _, p := range n.members() {
 		if p.UUID == uuid {
 			return p.Name
 		}
@@ -89,6 +89,7 @@ func (n *Node) self() Peer {
 }
 
 func (n *Node) step() {
+	n.refreshPeers()
 	n.refreshLocal()
 	inst, err := n.running()
 	if err != nil {
@@ -148,7 +149,7 @@ func (n *Node) refreshLocal() {
 
 // form bootstraps when everybody agrees.
 func (n *Node) form(inst *instance) {
-	d := decide(n.self(), n.cfg.Members(), n.cfg.Cluster)
+	d := decide(n.self(), n.members(), n.cfg.Cluster)
 	n.mu.Lock()
 	changed := n.local.Proposal != d.proposal
 	n.local.Proposal = d.proposal
@@ -252,7 +253,7 @@ func (n *Node) lead(inst *instance) {
 }
 
 func (n *Node) peersAndSelf() []Peer {
-	peers := slices.DeleteFunc(slices.Clone(n.cfg.Members()), func(p Peer) bool { return p.UUID == n.cfg.ServerID })
+	peers := slices.DeleteFunc(slices.Clone(n.members()), func(p Peer) bool { return p.UUID == n.cfg.ServerID })
 	return append(peers, n.self())
 }
 

@@ -30,7 +30,7 @@ type Config struct {
 	BootstrapExpect int
 	Link            *link.Listener
 	// Members returns the nodes that gossip knows, this one may be among them.
-	// It is called often and must not block.
+	// It is called once per Tick and Wake and must not block.
 	Members func() []Peer
 	// Publish tells the others about this node's state; it must not block. It is
 	// called with each change, first from Start.
@@ -103,6 +103,7 @@ type Node struct {
 	log     *slog.Logger
 	quiet   *link.Throttle
 	state   atomic.Pointer[published]
+	peers   atomic.Pointer[[]Peer]        // what Members said last; Raft asks at each heartbeat
 	changed atomic.Pointer[chan struct{}] // closed with the next publish
 
 	ctx    context.Context
@@ -144,6 +145,7 @@ func Start(cfg Config) (*Node, error) {
 	first := make(chan struct{})
 	n.changed.Store(&first)
 	n.state.Store(&published{})
+	n.refreshPeers()
 	inst, err := n.open()
 	if err != nil {
 		cancel()
@@ -165,6 +167,14 @@ func (n *Node) Wake() {
 	default:
 	}
 }
+
+func (n *Node) refreshPeers() {
+	peers := n.cfg.Members()
+	n.peers.Store(&peers)
+}
+
+// members is what gossip said lately. It must not be changed.
+func (n *Node) members() []Peer { return *n.peers.Load() }
 
 // Watch returns a channel that gets a value after Status or the state has
 // changed; changes in between are not counted. Call it once per consumer.
@@ -245,7 +255,7 @@ func (n *Node) open() (inst *instance, err error) {
 	}
 	self := serverAddress(n.cfg.ServerID, n.cfg.Addr)
 	trans := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		ServerAddressProvider: addresses{n.cfg.Members},
+		ServerAddressProvider: addresses{n.members},
 		Logger:                &slogger{log: n.log, quiet: n.quiet, name: "raft transport"},
 		Stream:                &stream{Listener: n.cfg.Link.Protocol(link.Raft), link: n.cfg.Link, self: self},
 		MaxPool:               3,

@@ -198,7 +198,7 @@ func (n *Node) attempt(ctx context.Context, raw []byte) (answer, error) {
 	if id == "" {
 		return answer{Retry: true}, nil
 	}
-	if now, err := (addresses{n.cfg.Members}).ServerAddr(id); err == nil {
+	if now, err := (addresses{n.members}).ServerAddr(id); err == nil {
 		addr = now
 	}
 	conn, err := dialNode(ctx, n.cfg.Link, link.Forward, addr)

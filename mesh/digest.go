@@ -103,7 +103,8 @@ type SeedStatus struct {
 	Since time.Time // when OK last changed
 }
 
-// View is everything this node knows, as of now. It is a copy.
+// View is everything this node knows, as of now. Its digests are shared with
+// other Views: they must not be written to.
 type View struct {
 	Self  string // own UUID
 	Nodes []Node // by name, then UUID; this node among them

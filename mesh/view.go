@@ -46,6 +46,7 @@ type document struct {
 	boot   uint64
 	asOf   int64
 	pieces map[string]piece
+	whole  *Digest // the pieces put together, until one of them changes
 }
 
 // table is the merged soft state of all nodes. Merging is commutative,
@@ -78,6 +79,7 @@ func (t table) merge(p piece) bool {
 		return false
 	}
 	doc.pieces[p.Key] = p
+	doc.whole = nil
 	doc.asOf = max(doc.asOf, p.AsOf)
 	return true
 }
@@ -103,13 +105,22 @@ func btoi(b bool) int {
 	return 0
 }
 
-// digest puts the pieces of a node together. Pieces that do not decode are left
+// digest returns what a node says, and as of when. The result is shared until
+// the next change: it must not be written to. Pieces that do not decode are left
 // out: they are of a release that this one does not know.
 func (t table) digest(node string) (Digest, time.Time) {
 	doc := t[node]
 	if doc == nil {
 		return Digest{}, time.Time{}
 	}
+	if doc.whole == nil {
+		d := doc.assemble()
+		doc.whole = &d
+	}
+	return *doc.whole, time.UnixMilli(doc.asOf)
+}
+
+func (doc *document) assemble() Digest {
 	var d Digest
 	vips := make(map[string][]string)
 	for _, key := range slices.Sorted(maps.Keys(doc.pieces)) {
@@ -141,7 +152,7 @@ func (t table) digest(node string) (Digest, time.Time) {
 	for n := range d.Instances {
 		d.Instances[n].VIPs = vips[instanceKey(d.Instances[n])]
 	}
-	return d, time.UnixMilli(doc.asOf)
+	return d
 }
 
 // instanceKey tells the instances of a node apart; a name may exist per family.
