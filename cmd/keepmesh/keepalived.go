@@ -170,11 +170,18 @@ func testConfig(f *keepalivedFlags) int {
 		defer file.Close()
 		out = file
 	}
-	_, problems := config.Load(config.File(f.node.ConfigFile), config.Options{NodeID: f.node.NodeID, Interfaces: node.Interfaces, Env: os.Getenv})
+	_, problems := config.Load(config.File(f.node.ConfigFile), machine(f.node.NodeID))
 	for _, p := range problems {
 		fmt.Fprintln(out, p.Severity.String()+": "+p.String())
 	}
 	return config.KeepalivedCode(problems)
+}
+
+// machine gives the options that check a configuration against this machine.
+func machine(nodeID string) config.Options {
+	opt := config.Machine()
+	opt.NodeID = nodeID
+	return opt
 }
 
 // runDaemon runs the daemon in this process.

@@ -112,7 +112,7 @@ func checkCommand() *cobra.Command {
 		Long:    "Exit codes: 0 clean (notes allowed), 1 warnings only, 2 errors.",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			_, problems := config.Load(config.File(args[0]), config.Options{NodeID: nodeID, Interfaces: node.Interfaces, Env: os.Getenv})
+			_, problems := config.Load(config.File(args[0]), machine(nodeID))
 			out := cmd.OutOrStdout()
 			if asJSON {
 				if problems == nil {
