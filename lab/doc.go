@@ -18,6 +18,19 @@
 // -9 of a test leaves nothing behind but files in the temporary folder, which
 // the next lab removes.
 //
+// An experiment looks like this:
+//
+//	l, err := lab.New(ctx, lab.Options{Name: "split"})
+//	defer l.Close()
+//	n1, err := l.Host(ctx, "n1", lab.HostOptions{Interfaces: []lab.Iface{{Name: "eth0", Addr: prefix}}})
+//	daemon, err := n1.Keepalived(conf)
+//	err = l.WaitHolders(ctx, vip, "n1")
+//	prober, err := l.Probe(ctx, lab.ProbeOptions{Client: client, VIP: vip})
+//	fault, err := l.DropProtocol(ctx, lab.ProtoVRRP, lab.Between("n1", "n2")...)
+//	... time passes, fault.Hits() > 0, fault.Undo() ...
+//	report, err := prober.Stop()
+//	verdict := lab.Judge(report, lab.Bounds{MaxDualMS: 0, MaxNoneMS: 5000})
+//
 // Invariants:
 //   - Nothing outside the lab's own namespaces and folder is changed, with
 //     root or without (ReexecRootless gives an ordinary user the rights).

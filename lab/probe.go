@@ -318,7 +318,7 @@ func (p *Prober) answer(f Frame) {
 func (p *Prober) receive() {
 	buf := make([]byte, 2048)
 	for ending := false; ; {
-		n, _, err := unix.Recvfrom(p.echoFD, buf, 0)
+		n, err := unix.Read(p.echoFD, buf)
 		if err == unix.EAGAIN && ending {
 			return
 		}

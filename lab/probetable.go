@@ -25,7 +25,11 @@ func (c *probe) reached() uint32 {
 // that was interrupted between the clock and the socket is not the answerer's
 // fault.
 func (c *probe) inTime(at time.Duration) bool {
-	return c != nil && at-time.Duration(max(c.sent.Load(), c.done.Load())) <= answerWithin
+	if c == nil {
+		return false
+	}
+	done := c.done.Load()
+	return done == 0 || at-time.Duration(done) <= answerWithin
 }
 
 // probeTable grows by chunks that never move, so that readers need no lock.
