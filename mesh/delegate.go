@@ -155,9 +155,6 @@ func (d *delegate) update(n *memberlist.Node, status Status) {
 	if err != nil {
 		return // never admitted
 	}
-	if status == Dead && a.Leaving {
-		status = Left
-	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	mem := d.members[n.Name]
@@ -169,7 +166,7 @@ func (d *delegate) update(n *memberlist.Node, status Status) {
 	if from != status || mem.addr != addr {
 		mem.since = time.Now()
 		if n.Name != d.id.UUID() {
-			d.logChangeLocked(a.name, addr, mem.addr, from, status)
+			d.logChangeLocked(a.name, addr, mem.addr, from, status, d.table.left(a.uuid, a.Boot))
 		}
 	}
 	mem.about, mem.addr, mem.status = a, addr, status
@@ -183,13 +180,13 @@ func (d *delegate) update(n *memberlist.Node, status Status) {
 	}
 }
 
-func (d *delegate) logChangeLocked(name string, addr, was netip.AddrPort, from, to Status) {
+func (d *delegate) logChangeLocked(name string, addr, was netip.AddrPort, from, to Status, left bool) {
 	switch {
 	case to == Alive && from == Alive:
 		d.log.Info("member moved", "node", name, "from", was, "to", addr)
 	case to == Alive:
 		d.log.Info("member joined", "node", name, "addr", addr)
-	case to == Left:
+	case left:
 		d.log.Info("member left", "node", name, "addr", addr)
 	default:
 		d.log.Warn("member does not answer any more", "node", name, "addr", addr)

@@ -166,8 +166,8 @@ func (m *Mesh) deadAddrs() []netip.AddrPort {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var out []netip.AddrPort
-	for _, mem := range m.members {
-		if mem.status == Dead {
+	for uuid, mem := range m.members {
+		if mem.status == Dead && !m.table.left(uuid, mem.Boot) {
 			out = append(out, mem.addr)
 			if mem.moved.IsValid() {
 				out = append(out, mem.moved)

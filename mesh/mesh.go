@@ -79,7 +79,7 @@ type member struct {
 	about
 	addr   netip.AddrPort
 	moved  netip.AddrPort // another address that it spoke from
-	status Status         // Alive, Left or Dead; Suspect is worked out when read
+	status Status         // Alive or Dead; Suspect and Left are worked out when read
 	since  time.Time
 	acked  time.Time
 	rtt    time.Duration
@@ -191,7 +191,9 @@ func (m *Mesh) View() View {
 		if !mem.acked.IsZero() {
 			n.Contact = now.Sub(mem.acked)
 		}
-		if uuid == v.Self {
+		if mem.status == Dead && m.table.left(uuid, mem.Boot) {
+			n.Status = Left
+		} else if uuid == v.Self {
 			n.Contact = 0
 		} else if mem.status == Alive && now.Sub(later(mem.acked, mem.since)) > silent {
 			n.Status = Suspect
@@ -276,19 +278,15 @@ func (m *Mesh) SetConsensus(c Consensus) {
 	}
 }
 
-// Leave tells the others that this node goes on purpose, waiting at most the
-// timeout for the message to be sent. Shutdown follows.
+// Leave tells the others that this node goes on purpose and waits until that is
+// sent, about one GossipInterval, at most the timeout. Shutdown follows.
 func (m *Mesh) Leave(timeout time.Duration) error {
 	m.cancel()
 	m.wg.Wait()
 	m.mu.Lock()
-	m.self.Leaving = true
+	m.putLocked(piece{Node: m.id.UUID(), Key: leftKey, AsOf: time.Now().UnixMilli(), Body: []byte("true")})
 	m.mu.Unlock()
-	start := time.Now()
-	if err := m.list.UpdateNode(timeout / 2); err != nil {
-		m.log.Debug("announcing the leave", "err", err)
-	}
-	if err := m.list.Leave(max(timeout-time.Since(start), time.Millisecond)); err != nil {
+	if err := m.list.Leave(timeout); err != nil {
 		return fmt.Errorf("leaving the mesh: %w", err)
 	}
 	return nil

@@ -408,7 +408,7 @@ func TestMetaFitsWithTheLongestNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := meta{Version: metaVersion, Role: Observer, Boot: 1 << 62, Announce: id.Announce(), Leaving: true,
+	m := meta{Version: metaVersion, Role: Observer, Boot: 1 << 62, Announce: id.Announce(),
 		Consensus: Consensus{Expect: 1000, Bootstrapped: true, ClusterID: strings.Repeat("f", 32), Proposal: strings.Repeat("e", 16)}}
 	raw, err := m.encode()
 	if err != nil || len(raw) > 512 {

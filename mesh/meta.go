@@ -15,9 +15,6 @@ type meta struct {
 	Boot      uint64    `json:"b"`
 	Announce  []byte    `json:"a"`
 	Consensus Consensus `json:"c,omitzero"`
-	// Leaving is said before the last word: the library does not tell its
-	// delegates who left and who was found dead.
-	Leaving bool `json:"l,omitempty"`
 }
 
 const metaVersion = 1

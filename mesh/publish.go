@@ -109,7 +109,7 @@ const (
 func (m *Mesh) forgetLocked(now time.Time) {
 	for uuid, mem := range m.members {
 		age := now.Sub(mem.since)
-		if mem.status == Dead && age > forgetDead || mem.status == Left && age > forgetLeft {
+		if mem.status == Dead && (age > forgetDead || age > forgetLeft && m.table.left(uuid, mem.Boot)) {
 			delete(m.members, uuid)
 		}
 	}

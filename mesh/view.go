@@ -120,6 +120,17 @@ func (t table) digest(node string) (Digest, time.Time) {
 	return *doc.whole, time.UnixMilli(doc.asOf)
 }
 
+// leftKey is the piece by which a node says that it goes on purpose. It travels
+// beside the gossip library's own last word, which does not tell its delegates
+// who left and who was found dead.
+const leftKey = "x"
+
+// left reports whether the node said so in this boot.
+func (t table) left(node string, boot uint64) bool {
+	doc := t[node]
+	return doc != nil && doc.boot >= boot && len(doc.pieces[leftKey].Body) > 0
+}
+
 func (doc *document) assemble() Digest {
 	var d Digest
 	vips := make(map[string][]string)
@@ -251,7 +262,7 @@ func difference(held map[string]piece, next map[string]json.RawMessage, all bool
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(held)) {
-		if _, ok := next[key]; !ok && len(held[key].Body) > 0 {
+		if _, ok := next[key]; !ok && len(held[key].Body) > 0 && key != leftKey {
 			gone = append(gone, key)
 		}
 	}

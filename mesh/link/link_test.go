@@ -492,3 +492,15 @@ func TestThrottleCountsRepeats(t *testing.T) {
 		t.Errorf("after the interval: %v, %d repeats", ok, n)
 	}
 }
+
+func TestDefaultBindIsWhatRoutesToASeed(t *testing.T) {
+	got, err := DefaultBind(t.Context(), []string{"127.0.0.1", "127.0.0.9:7946"})
+	if err != nil || got != netip.MustParseAddr("127.0.0.1") {
+		t.Errorf("got %v, %v", got, err)
+	}
+	for _, seeds := range [][]string{nil, {"127.0.0.1"}, {"host.invalid."}} {
+		if got, err := DefaultBind(t.Context(), seeds); err == nil || !strings.Contains(err.Error(), "set bind in mesh.conf") {
+			t.Errorf("seeds %v: got %v, %v", seeds, got, err)
+		}
+	}
+}
