@@ -66,6 +66,7 @@ func newMeshNode(p *process, cfg *config.Mesh) (*meshNode, error) {
 		ServerID: id.UUID(), Name: cfg.NodeName, Cluster: cfg.ClusterName, Addr: port.Addrs()[0].String(), DataDir: cfg.DataDir,
 		Role: consensus.Role(cfg.Role), BootstrapExpect: cfg.BootstrapExpect, Link: port,
 		Members: m.peers, Publish: m.publishRaft, Logger: p.log,
+		Heartbeat: raftHeartbeat, Lease: raftHeartbeat / 2,
 	})
 	if err != nil {
 		_ = m.mesh.Shutdown()
@@ -74,6 +75,11 @@ func newMeshNode(p *process, cfg *config.Mesh) (*meshNode, error) {
 	}
 	return m, nil
 }
+
+// raftHeartbeat is Raft's heartbeat and election timeout. Under `availability`
+// nothing that holds an address waits for Raft: a second spares an idle node
+// two thirds of the exchanges that 300 ms cost.
+const raftHeartbeat = time.Second
 
 // start begins to serve and to follow what gossip says.
 func (m *meshNode) start() {
