@@ -16,15 +16,15 @@ help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## bin/keepmesh, static
-	@scripts/need go
+	@.ci/need go
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN) ./cmd/keepmesh
 
 test: build ## all lanes that this user can run; LANE=unit|netns|interop runs one
-	@scripts/need test
-	scripts/test $(LANE)
+	@.ci/need test
+	.ci/test $(LANE)
 
 check: ## what CI runs first: format, vet, build, lint
-	@scripts/need go
+	@.ci/need go
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt would change:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
 	$(MAKE) --no-print-directory build lint
@@ -36,15 +36,15 @@ fmt: ## gofumpt over everything
 	GOFLAGS= $(GO) run $(GOFUMPT) -w $$(git ls-files '*.go')
 
 demo: build ## three nodes on this machine: a failover and a blocked path to watch
-	@scripts/need demo
+	@.ci/need demo
 	$(BIN) demo
 
 bench: build ## side by side with keepalived, ratios; JSON lines in bench.jsonl
-	@scripts/need test
+	@.ci/need test
 	$(GO) run ./lab/bench -bin $(BIN)
 
 fuzz: ## each fuzz target for FUZZTIME (default 30s)
-	scripts/fuzz $(or $(FUZZTIME),30s)
+	.ci/fuzz $(or $(FUZZTIME),30s)
 
 cover: ## coverage of the unit lane, by package
 	$(GO) test -coverprofile=coverage.out $$($(GO) list ./... | grep -v /e2e) && $(GO) tool cover -func=coverage.out | tail -1
