@@ -47,7 +47,7 @@ func TestDecodeAdvert(t *testing.T) {
 }
 
 func TestDecodeARP(t *testing.T) {
-	p := &Prober{opts: ProbeOptions{VIP: vip}, mac: []byte{2, 0, 0, 0, 0, 9}}
+	p := senderConfig{VIP: vip, MAC: []byte{2, 0, 0, 0, 0, 9}}
 	frame, _ := p.probeFrames()
 	frame[27] = 42
 	a, ok := DecodeARP(frame)
@@ -62,7 +62,7 @@ func FuzzDecoders(f *testing.F) {
 	f.Add(advertFrame(255, nil))
 	f.Add(advertFrame(255, func(v []byte) { v[3] = 255 }))
 	f.Add([]byte{})
-	p := &Prober{opts: ProbeOptions{VIP: vip}, mac: make([]byte, 6)}
+	p := senderConfig{VIP: vip, MAC: make([]byte, 6)}
 	arp, _ := p.probeFrames()
 	f.Add(arp)
 	f.Fuzz(func(t *testing.T, frame []byte) {

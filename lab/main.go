@@ -17,16 +17,20 @@ const (
 	envPrefix = "KEEPMESH_LAB_"
 	envInit   = envPrefix + "INIT"
 	envUserns = envPrefix + "USERNS"
+	envSender = envPrefix + "SENDER"
 )
 
 // Main must be the first call of main or TestMain of every program that uses
 // a lab. In an ordinary process it returns at once. In a process that a lab
-// started as the init of a host it never returns; in one that ReexecRootless
+// started as the init of a host or as a sender of probes it never returns; in one that ReexecRootless
 // started it finishes the set-up of the user namespace and returns.
 func Main() {
 	if spec, ok := os.LookupEnv(envInit); ok {
 		os.Unsetenv(envInit)
 		os.Exit(hostInit(spec))
+	}
+	if spec, ok := os.LookupEnv(envSender); ok {
+		os.Exit(senderMain(spec))
 	}
 	if _, ok := os.LookupEnv(envUserns); ok {
 		os.Unsetenv(envUserns)

@@ -7,14 +7,12 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"runtime"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -43,28 +41,30 @@ type Live struct {
 // address, so that the answer says which probe it is for. The echo takes the
 // client's own neighbour cache, as the packets of a service would.
 //
-//	sender (locked thread, SCHED_FIFO where allowed) ── probes ──> client's interface
+//	sender (process in the client, SCHED_FIFO where allowed) ── probes ──> its interface
 //	sniffer  <── answers where they enter the switch: which host
 //	receiver <── echo replies where they reach the client
 //
-// The three share a table of probes, whose cells are atomic.
+// The three share a table of probes in memory, whose cells are atomic. The
+// sender is a process of its own, with nothing beside it in its Go runtime: a
+// real-time thread among ordinary ones waits for locks that those hold while
+// they wait for a core, and then its priority is worth nothing.
 type Prober struct {
 	opts    ProbeOptions
 	lab     *Lab
 	order   []string
 	bit     map[string]uint32
-	table   probeTable
+	table   *probeTable
+	memory  *os.File // behind table
+	sender  *Proc
 	sniffer *Sniffer
-	arpFD   int
 	echoFD  int
-	link    unix.SockaddrLinklayer
 	mac     net.HardwareAddr
 	id      uint16
 
 	quit     chan struct{}
 	stopOnce sync.Once
 	wg       sync.WaitGroup
-	lateness atomic.Int64
 
 	mu     sync.Mutex
 	marks  []Mark
@@ -77,7 +77,7 @@ type Prober struct {
 // holder appeared were not answered when they were sent.
 const answerWithin = 50 * time.Millisecond
 
-// proberPriority is above all ordinary threads, whatever their niceness,
+// proberPriority, of SCHED_FIFO, is above all ordinary threads, whatever their niceness,
 // which sched_autogroup makes meaningless between sessions.
 const proberPriority = 5
 
@@ -91,10 +91,12 @@ func (l *Lab) Probe(ctx context.Context, opts ProbeOptions) (*Prober, error) {
 		return nil, fmt.Errorf("prober: %w", err)
 	}
 	if err := p.open(ctx); err != nil {
-		p.closeSockets()
+		if p.sniffer != nil {
+			_, _ = p.sniffer.Stop()
+		}
+		p.release()
 		return nil, fmt.Errorf("prober: %w", err)
 	}
-	p.wg.Go(p.send)
 	p.wg.Go(p.receive)
 	if p.opts.Live != nil {
 		p.wg.Go(p.live)
@@ -127,7 +129,7 @@ func newProber(l *Lab, opts ProbeOptions) (*Prober, error) {
 		return nil, err
 	}
 	p := &Prober{
-		opts: opts, lab: l, arpFD: -1, echoFD: -1, quit: make(chan struct{}),
+		opts: opts, lab: l, echoFD: -1, quit: make(chan struct{}),
 		mac: opts.Client.MAC(i), id: uint16(probeID.Add(1)), bit: l.hostBits(),
 	}
 	for _, h := range l.Hosts() {
@@ -138,32 +140,18 @@ func newProber(l *Lab, opts ProbeOptions) (*Prober, error) {
 }
 
 func (p *Prober) open(ctx context.Context) error {
-	p.link = unix.SockaddrLinklayer{
-		Protocol: htons(unix.ETH_P_ARP), Halen: 6, Addr: [8]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
-	}
-	err := p.opts.Client.use(func(nl *netlink.Handle, _ netns.NsHandle) error {
-		link, err := nl.LinkByName(p.opts.Interface)
-		if err == nil {
-			p.link.Ifindex = link.Attrs().Index
-		}
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("finding %s: %w", p.opts.Interface, err)
-	}
-	p.arpFD, err = inNamespace(p.opts.Client, func() (int, error) {
-		// Protocol 0: it only sends.
-		return unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
-	})
-	if err != nil {
-		return fmt.Errorf("opening the ARP socket: %w", err)
-	}
+	var err error
 	p.echoFD, err = inNamespace(p.opts.Client, p.openEcho)
 	if err != nil {
 		return fmt.Errorf("opening the ICMP socket: %w", err)
 	}
-	p.sniffer, err = p.lab.sniff(ctx, answersFrom(p.opts.VIP), p.answer)
-	return err
+	if p.table, p.memory, err = newProbeTable(); err != nil {
+		return fmt.Errorf("making the table of probes: %w", err)
+	}
+	if p.sniffer, err = p.lab.sniff(ctx, answersFrom(p.opts.VIP), p.answer); err != nil {
+		return err
+	}
+	return p.startSender(ctx)
 }
 
 func (p *Prober) openEcho() (int, error) {
@@ -199,11 +187,13 @@ func (p *Prober) Mark(what string) time.Duration {
 // Stop ends the measurement and gives its report. Further calls give the same.
 func (p *Prober) Stop() (Report, error) {
 	p.stopOnce.Do(func() {
+		p.table.quit.Store(1)
+		<-p.sender.Exited() // after the last answer's time, or with its host
 		close(p.quit)
 		p.wg.Wait()
 		lost, err := p.sniffer.Stop()
-		p.closeSockets()
 		report := p.evaluate()
+		p.release()
 		report.Lost = lost
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -215,77 +205,13 @@ func (p *Prober) Stop() (Report, error) {
 	return p.result, p.err
 }
 
-func (p *Prober) closeSockets() {
-	for _, fd := range []int{p.arpFD, p.echoFD} {
-		if fd >= 0 {
-			unix.Close(fd)
-		}
+func (p *Prober) release() {
+	if p.echoFD >= 0 {
+		unix.Close(p.echoFD)
 	}
-}
-
-// send sends probes until quit, and returns when the last has had its time.
-func (p *Prober) send() {
-	runtime.LockOSThread() // never unlocked: the thread's policy is not for others
-	beforeOthers()
-	arp, echo := p.probeFrames()
-	vip := unix.SockaddrInet4{Addr: p.opts.VIP.As4()}
-	next := Now()
-	for n := uint32(0); ; n++ {
-		select {
-		case <-p.quit:
-			sleepUntil(Now() + answerWithin)
-			return
-		default:
-		}
-		sleepUntil(next)
-		now := Now()
-		cell := p.table.add(n)
-		if cell == nil {
-			return // an hour of probes: Stop shows how many there were
-		}
-		binary.BigEndian.PutUint32(arp[24:28], n)
-		binary.BigEndian.PutUint32(echo[8:12], n)
-		binary.BigEndian.PutUint16(echo[6:8], uint16(n))
-		binary.BigEndian.PutUint16(echo[2:4], 0)
-		binary.BigEndian.PutUint16(echo[2:4], internetChecksum(echo))
-		cell.sent.Store(int64(now))
-		p.table.sent.Store(n + 1)
-		// A probe that cannot be sent, as on a downed interface, is one that
-		// nobody answers.
-		_ = unix.Sendto(p.arpFD, arp, unix.MSG_DONTWAIT, &p.link)
-		if err := unix.Sendto(p.echoFD, echo, unix.MSG_DONTWAIT, &vip); err != nil {
-			// Most likely the neighbour's earlier failure, reported only now.
-			_ = unix.Sendto(p.echoFD, echo, unix.MSG_DONTWAIT, &vip)
-		}
-		done := Now()
-		cell.done.Store(int64(done))
-		if late := int64(done - next); late > p.lateness.Load() {
-			p.lateness.Store(late)
-		}
-		// After a hole it goes on from now instead of catching up in a burst.
-		next = max(next+p.opts.Interval, now)
-	}
-}
-
-// beforeOthers asks the kernel to run this thread as soon as it is due. A user
-// namespace is refused real time; there a thread that wants the shortest time
-// slice is at least picked first among its equals (kernel 6.12 and later), and
-// MaxLateness says what the rest cost.
-func beforeOthers() {
-	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: proberPriority}
-	if unix.SchedSetAttr(0, &attr, 0) == nil {
-		return
-	}
-	attr = unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Runtime: uint64(shortestSlice)}
-	_ = unix.SchedSetAttr(0, &attr, 0)
-}
-
-// shortestSlice is the least that the kernel accepts.
-const shortestSlice = 100 * time.Microsecond
-
-func sleepUntil(at time.Duration) {
-	ts := unix.NsecToTimespec(int64(at))
-	for unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &ts, nil) == unix.EINTR {
+	if p.table != nil {
+		p.table.unmap()
+		p.memory.Close()
 	}
 }
 
@@ -333,7 +259,7 @@ func (p *Prober) receive() {
 		if header := int(buf[0]&15) * 4; header < n {
 			if k, ok := p.echoNumber(buf[header:n]); ok {
 				if cell := p.table.find(k); cell != nil {
-					cell.delivered.Store(true)
+					cell.delivered.Store(1)
 				}
 			}
 		}
@@ -374,7 +300,7 @@ func (p *Prober) live() {
 // the next one.
 func (p *Prober) evaluate() Report {
 	count := p.table.sent.Load()
-	r := Report{Probes: int(count), MaxLateness: time.Duration(p.lateness.Load())}
+	r := Report{Probes: int(count), MaxLateness: time.Duration(p.table.lateness.Load())}
 	if count == 0 {
 		return r
 	}

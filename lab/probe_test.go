@@ -131,18 +131,18 @@ func TestProbingUnderConstraintsIsRefused(t *testing.T) {
 	}
 }
 
-func TestProbeTableGrowsWithoutMoving(t *testing.T) {
-	var table probeTable
-	first := table.add(0)
-	first.holders.Store(5)
-	table.add(chunkSize)
-	if table.find(0) != first || table.find(0).holders.Load() != 5 {
-		t.Error("the first probe moved")
+func TestProbeTableKnowsWhatWasSent(t *testing.T) {
+	table, file, err := newProbeTable()
+	if err != nil {
+		t.Fatal(err)
 	}
-	if table.find(3*chunkSize) != nil || table.find(1<<31) != nil {
-		t.Error("a probe that was not added is found")
+	defer file.Close()
+	defer table.unmap()
+	if table.find(0) != nil || table.find(1<<31) != nil {
+		t.Error("a probe that was not sent is found")
 	}
-	if table.add(uint32(len(table.chunks))*chunkSize) != nil {
-		t.Error("the table has no end")
+	table.sent.Store(maxProbes)
+	if table.find(maxProbes-1) == nil || table.find(maxProbes) != nil {
+		t.Error("the table does not end with its last probe")
 	}
 }

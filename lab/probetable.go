@@ -1,8 +1,12 @@
 package lab
 
 import (
+	"os"
 	"sync/atomic"
 	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // probe is what is known of one probe.
@@ -11,11 +15,11 @@ type probe struct {
 	done      atomic.Int64  // instant after sending; 0 until then
 	holders   atomic.Uint32 // hosts that answered the ARP probe
 	answered  atomic.Uint32 // hosts that answered the echo
-	delivered atomic.Bool   // an answer to the echo reached the client
+	delivered atomic.Uint32 // 1: an answer to the echo reached the client
 }
 
 func (c *probe) reached() uint32 {
-	if !c.delivered.Load() {
+	if c.delivered.Load() == 0 {
 		return 0
 	}
 	return c.answered.Load()
@@ -32,31 +36,52 @@ func (c *probe) inTime(at time.Duration) bool {
 	return done == 0 || at-time.Duration(done) <= answerWithin
 }
 
-// probeTable grows by chunks that never move, so that readers need no lock.
+// maxProbes is an hour of probes at one each millisecond, and some more.
+const maxProbes = 1 << 22
+
+// probeTable is shared memory of the prober and its sender. Only the pages
+// that are touched exist.
 type probeTable struct {
-	sent   atomic.Uint32
-	chunks [1024]atomic.Pointer[[chunkSize]probe]
+	sent     atomic.Uint32 // probes sent so far
+	quit     atomic.Uint32 // 1: the sender shall end
+	lateness atomic.Int64  // of the sender, the longest
+	cells    [maxProbes]probe
 }
 
-const chunkSize = 4096
+const tableSize = int(unsafe.Sizeof(probeTable{}))
 
-// add gives the cell of the next probe, or nil when the table is full.
-func (t *probeTable) add(n uint32) *probe {
-	i := n / chunkSize
-	if int(i) >= len(t.chunks) {
+// newProbeTable makes a table and the file that it is the memory of.
+func newProbeTable() (*probeTable, *os.File, error) {
+	fd, err := unix.MemfdCreate("probes", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, nil, err
+	}
+	file := os.NewFile(uintptr(fd), "probes")
+	if err := file.Truncate(int64(tableSize)); err != nil {
+		file.Close()
+		return nil, nil, err
+	}
+	table, err := mapProbeTable(fd)
+	if err != nil {
+		file.Close()
+		return nil, nil, err
+	}
+	return table, file, nil
+}
+
+func mapProbeTable(fd int) (*probeTable, error) {
+	p, err := unix.MmapPtr(fd, 0, nil, uintptr(tableSize), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	return (*probeTable)(p), err
+}
+
+func (t *probeTable) unmap() {
+	_ = unix.MunmapPtr(unsafe.Pointer(t), uintptr(tableSize)) // it is a mapping of that size
+}
+
+// find gives the cell of a probe that was sent, or nil.
+func (t *probeTable) find(n uint32) *probe {
+	if n >= t.sent.Load() {
 		return nil
 	}
-	if t.chunks[i].Load() == nil {
-		t.chunks[i].Store(new([chunkSize]probe))
-	}
-	return t.find(n)
-}
-
-func (t *probeTable) find(n uint32) *probe {
-	if i := n / chunkSize; int(i) < len(t.chunks) {
-		if c := t.chunks[i].Load(); c != nil {
-			return &c[n%chunkSize]
-		}
-	}
-	return nil
+	return &t.cells[n]
 }

@@ -47,20 +47,20 @@ func answersFrom(vip netip.Addr) []bpf.RawInstruction {
 // number is the rest.
 var numberedMAC = [2]byte{0x02, 0x6b}
 
-func (p *Prober) probeFrames() (arp, echo []byte) {
+func (c senderConfig) probeFrames() (arp, echo []byte) {
 	arp = make([]byte, etherHeader+arpLen)
 	copy(arp[0:6], net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff})
 	// The frame's own source stays the client's, or the switch would learn
 	// an address per probe.
-	copy(arp[6:12], p.mac)
+	copy(arp[6:12], c.MAC)
 	binary.BigEndian.PutUint16(arp[12:14], typeARP)
 	copy(arp[14:22], []byte{0, 1, 8, 0, 6, 4, 0, 1})
 	copy(arp[22:24], numberedMAC[:])
-	vip := p.opts.VIP.As4()
+	vip := c.VIP.As4()
 	copy(arp[38:42], vip[:])
 	echo = make([]byte, 16)
 	echo[0] = 8
-	binary.BigEndian.PutUint16(echo[4:6], p.id)
+	binary.BigEndian.PutUint16(echo[4:6], c.ID)
 	return arp, echo
 }
 
