@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 )
 
 // ifaceRef is an interface named somewhere; whether it must exist is known
@@ -117,6 +118,7 @@ func (d *decoder) check() {
 	for _, g := range d.cfg.TrackGroups {
 		d.checkTrackGroup(g)
 	}
+	d.checkStatic()
 	d.checkServerGroups()
 	d.checkScripts()
 }
@@ -188,6 +190,54 @@ func (d *decoder) checkTrackGroup(g *TrackGroup) {
 	}
 }
 
+// checkStatic resolves the track groups that static objects name.
+func (d *decoder) checkStatic() {
+	have := map[string]bool{}
+	for _, g := range d.cfg.TrackGroups {
+		have[g.Name] = true
+	}
+	say := func(name, block string, pos Pos) {
+		if name != "" && !have[name] {
+			d.out(Problem{Pos: pos, Severity: Error, Code: General, Keyword: block,
+				Message: fmt.Sprintf("there is no track_group %s", printable(name)), Hint: nearest(name, have)})
+		}
+	}
+	for _, a := range d.cfg.StaticAddresses {
+		say(a.TrackGroup, "static_ipaddress", a.Pos)
+	}
+	for _, r := range d.cfg.StaticRoutes {
+		say(r.TrackGroup, "static_routes", r.Pos)
+	}
+	for _, r := range d.cfg.StaticRules {
+		say(r.TrackGroup, "static_rules", r.Pos)
+	}
+}
+
+// checkServerOfGroup looks at what a group's entries do not go with.
+func (d *decoder) checkServerOfGroup(v *VirtualServer) {
+	say := func(keyword, message, hint string) {
+		pos, _ := v.At(keyword)
+		d.out(Problem{Pos: pos, Severity: Warning, Code: General, Path: "virtual_server " + v.name, Keyword: keyword, Message: message, Hint: hint})
+	}
+	n := slices.IndexFunc(d.cfg.VirtualServerGroups, func(g *VirtualServerGroup) bool { return g.Name == v.Group })
+	entries := d.cfg.VirtualServerGroups[n].Entries
+	marks, bare := 0, false
+	for _, e := range entries {
+		if e.FwMark != 0 {
+			marks++
+		} else if e.Port == 0 {
+			bare = true
+		}
+	}
+	if marks > 0 && marks == len(entries) && v.Protocol != "" {
+		say("protocol", "is ignored, the group has firewall marks only", "")
+	}
+	if bare && v.Persistence == 0 {
+		say("persistence_timeout", "port 0 needs persistence, which is switched on", "give the group's addresses a port")
+		v.Persistence = 360 * time.Second
+	}
+}
+
 func (d *decoder) instance(name string) *Instance {
 	if d.byName == nil {
 		d.byName = make(map[string]*Instance, len(d.cfg.Instances))
@@ -216,6 +266,9 @@ func (d *decoder) checkServerGroups() {
 			d.out(Problem{Pos: v.Pos, Severity: Error, Path: "virtual_server " + v.name, Keyword: "group",
 				Message: fmt.Sprintf("there is no virtual_server_group %s", printable(v.Group)), Hint: nearest(v.Group, have)})
 			continue
+		}
+		if v.Group != "" {
+			d.checkServerOfGroup(v)
 		}
 		d.checkServer(v)
 	}

@@ -51,6 +51,7 @@ type decoder struct {
 	noUser        map[*ScriptSpec]bool // will not be run
 	badScriptUser bool
 	byName        map[string]*Instance
+	ipNames       map[string][]string // the names in the files of iproute2
 }
 
 func (d *decoder) top() *frame {

@@ -24,13 +24,14 @@ func parsePrefix(s string) (netip.Prefix, error) {
 // prefix reads ADDRESS[/LEN]. A length out of range becomes the whole address,
 // with a complaint, as keepalived does.
 func (d *decoder) prefix(s *stmt, t Token) (netip.Prefix, bool) {
+	t.Text = strings.TrimSuffix(t.Text, "/")
 	p, err := parsePrefix(t.Text)
-	if err == nil {
+	if err == nil && !strings.Contains(t.Text, "%") {
 		return p, true
 	}
 	host, bits, _ := strings.Cut(t.Text, "/")
 	a, aerr := netip.ParseAddr(host)
-	if aerr != nil {
+	if aerr != nil || a.Zone() != "" {
 		d.failAt(s, t, fmt.Sprintf("%q is not an address", printable(t.Text)), "ADDRESS[/LENGTH], such as 192.0.2.1/24 or 2001:db8::1/64")
 		return netip.Prefix{}, false
 	}
@@ -40,9 +41,6 @@ func (d *decoder) prefix(s *stmt, t Token) (netip.Prefix, bool) {
 
 func staticAddress(d *decoder, l *stmt) {
 	if a, ok := d.addressLine(l, true); ok {
-		if a.Dev == "" {
-			a.Dev = "" // default_interface, filled in when all is read
-		}
 		d.cfg.StaticAddresses = append(d.cfg.StaticAddresses, a)
 	}
 }
@@ -76,8 +74,8 @@ func (d *decoder) addressLine(l *stmt, static bool) (Address, bool) {
 	if a.Prefix, ok = d.prefix(l, l.key); !ok {
 		return a, false
 	}
-	if a.Prefix.Addr().Zone() != "" || a.Prefix.Addr().Is4In6() {
-		d.failAt(l, l.key, "has a form that cannot be set on an interface", "write it without zone, IPv4 in dots")
+	if a.Prefix.Addr().Is4In6() {
+		d.failAt(l, l.key, "has a form that cannot be set on an interface", "write IPv4 in dots")
 		return a, false
 	}
 	for i := 0; i < len(l.args); i++ {
@@ -113,6 +111,10 @@ func (d *decoder) addressOption(l *stmt, a *Address, i int, static bool) (used i
 		}
 		if !d.iface(l, v) {
 			return 1, false
+		}
+		if a.Dev != "" {
+			d.failAt(l, t, "dev is given twice, the first is used", a.Dev)
+			return 1, true
 		}
 		a.Dev = v.Text
 	case "scope":
@@ -155,6 +157,10 @@ func (d *decoder) addressOption(l *stmt, a *Address, i int, static bool) (used i
 			d.failAt(l, v, "is not of the address's family", "")
 			return 1, true
 		}
+		if strings.Contains(l.key.Text, "/") {
+			d.fail(l, "a length belongs to the peer address, this one is ignored", "ADDRESS peer ADDRESS/LENGTH")
+			a.Prefix = netip.PrefixFrom(a.Prefix.Addr(), a.Prefix.Addr().BitLen())
+		}
 		a.Peer = p
 	case "home":
 		a.Home = true
@@ -192,6 +198,10 @@ func (d *decoder) addressOption(l *stmt, a *Address, i int, static bool) (used i
 		u := uint32(n)
 		a.PreferredLft = &u
 	case "use_vmac":
+		if static {
+			d.failAt(l, t, "use_vmac is for virtual addresses only", "")
+			return 0, true
+		}
 		a.UseVMAC = true
 		n := 0
 		for n < 2 && i+1+n < len(l.args) && !addressWords[l.args[i+1+n].Text] {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -28,6 +29,11 @@ var routeTypes = map[string]RouteType{
 var metricMax = map[string]int64{
 	"mtu": math.MaxUint32, "hoplimit": 255, "advmss": math.MaxUint32, "reordering": math.MaxUint32, "window": math.MaxUint32,
 	"cwnd": math.MaxUint32, "ssthresh": math.MaxUint32, "initcwnd": math.MaxUint32, "initrwnd": math.MaxUint32, "quickack": 1, "fastopen_no_cookie": 1,
+}
+
+// metricWords lists the values of the metrics that are words.
+var metricWords = map[string][]string{
+	"features": {"ecn"}, "ttl-propagate": {"enabled", "disabled"},
 }
 
 // routeMetrics are the options that take one value and are kept by name.
@@ -68,7 +74,7 @@ func (c *cursor) take() Token {
 // value takes the value of the option t; without one the line is dropped.
 func (c *cursor) value(t Token) (Token, bool) {
 	if !c.more() {
-		c.d.failAt(c.l, t, t.Text+" has no value", "")
+		c.d.problemAt(t.Pos, Error, MissingArgument, c.l.name(), t.Text+" has no value", "")
 		c.bad = true
 		return Token{}, false
 	}
@@ -120,12 +126,15 @@ func (c *cursor) ifname(t Token, p *string) {
 	*p = v.Text
 }
 
-// gateway reads [inet|inet6] ADDRESS.
-func (c *cursor) gateway(t Token, p *netip.Addr) {
+// gateway reads [inet|inet6] ADDRESS; cross tells that the family was named,
+// so that it may differ from the route's.
+func (c *cursor) gateway(t Token, p *netip.Addr) (cross bool) {
 	if c.more() && (c.all[c.i].Text == "inet" || c.all[c.i].Text == "inet6") {
 		c.i++
+		cross = true
 	}
 	c.addr(t, p)
+	return cross
 }
 
 func (d *decoder) routeLine(l *stmt, static bool) (Route, bool) {
@@ -166,7 +175,7 @@ func (d *decoder) destination(c *cursor, t Token, r *Route) bool {
 		r.Default = true
 		return true
 	case "default6":
-		d.warn(c.l, "default6 is deprecated", "inet6 default")
+		d.advise(c.l, "default6 is deprecated", "inet6 default")
 		r.Default, r.Family = true, IPv6
 		return true
 	}
@@ -193,7 +202,7 @@ func (d *decoder) routeOption(c *cursor, t Token, r *Route, static bool) bool {
 	case "inet6":
 		r.Family = IPv6
 	case "via":
-		c.gateway(t, &r.Via)
+		r.crossVia = c.gateway(t, &r.Via)
 	case "gw":
 		d.warn(c.l, "gw is deprecated", "use via")
 		c.gateway(t, &r.Via)
@@ -222,13 +231,13 @@ func (d *decoder) routeOption(c *cursor, t Token, r *Route, static bool) bool {
 			}
 		}
 	case "tos", "dsfield":
-		c.word(t, &r.TOS)
+		c.ipName(t, tosNames, &r.TOS)
 	case "table":
-		c.word(t, &r.Table)
+		c.ipName(t, tableNames, &r.Table)
 	case "protocol":
-		c.word(t, &r.Protocol)
+		c.ipName(t, protoNames, &r.Protocol)
 	case "scope":
-		c.word(t, &r.Scope)
+		c.ipName(t, scopeNames, &r.Scope)
 	case "metric", "priority", "preference":
 		c.uint32(t, 0, &r.Metric)
 	case "dev", "oif":
@@ -237,12 +246,16 @@ func (d *decoder) routeOption(c *cursor, t Token, r *Route, static bool) bool {
 		r.OnLink = true
 	case "encap":
 		r.Encap = c.encap()
+		if n := len(r.Encap); n == 0 || !slices.Contains([]string{"ip", "ip6", "mpls", "ila"}, r.Encap[0]) {
+			d.failAt(c.l, t, "encap has no known type", "ip, ip6, mpls or ila")
+			r.Encap = nil
+		}
 	case "expires":
 		c.uint32(t, 0, &r.Expires)
 	case "realms":
-		c.word(t, &r.Realms)
+		c.pairOfNumbers(t, "/", 65535, &r.Realms)
 	case "pref":
-		c.word(t, &r.Pref)
+		c.oneOf(t, &r.Pref, "low", "medium", "high", "0", "1", "3")
 	case "add", "prepend":
 	case "append":
 		r.Append = true
@@ -257,7 +270,7 @@ func (d *decoder) routeOption(c *cursor, t Token, r *Route, static bool) bool {
 			r.TrackGroup = ""
 		}
 	case "vrf":
-		c.word(t, &r.VRF)
+		c.ifname(t, &r.VRF)
 	default:
 		if !routeMetrics[t.Text] {
 			return false
@@ -267,6 +280,10 @@ func (d *decoder) routeOption(c *cursor, t Token, r *Route, static bool) bool {
 			r.Locked = append(r.Locked, t.Text)
 		}
 		if v, ok := c.value(t); ok {
+			if words := metricWords[t.Text]; words != nil && !slices.Contains(words, v.Text) {
+				d.failAt(c.l, v, fmt.Sprintf("%s %q is unknown", t.Text, printable(v.Text)), "one of "+strings.Join(words, ", "))
+				return true
+			}
 			if hi, numeric := metricMax[t.Text]; numeric {
 				if _, ok := d.number(c.l, v, 0, hi); !ok {
 					return true
@@ -337,8 +354,14 @@ func (d *decoder) finishRoute(l *stmt, r *Route) {
 			}
 		}
 	}
-	if r.Src.IsValid() && familyOf(r.Src) != r.Family {
-		d.fail(l, fmt.Sprintf("src %s is not of the route's family", r.Src), "")
+	for _, a := range []netip.Addr{r.Src, r.Via, r.From.Addr()} {
+		if a.IsValid() && familyOf(a) != r.Family && !(r.crossVia && a == r.Via) {
+			d.fail(l, fmt.Sprintf("%s is not of the route's family", a), "via inet6 ADDRESS names another family on purpose")
+		}
+	}
+	if r.Family == IPv4 && (r.Pref != "" || r.Expires != nil) {
+		d.fail(l, "pref and expires are for IPv6 only, they are ignored", "")
+		r.Pref, r.Expires = "", nil
 	}
 	if r.Protocol != "" && !r.NoTrack {
 		d.warn(l, "protocol is ignored on a tracked route", "add no_track to keep it")

@@ -67,21 +67,17 @@ func (d *decoder) ruleOption(c *cursor, t Token, r *Rule, static bool) bool {
 	case "inet6":
 		r.Family = IPv6
 	case "table", "lookup":
-		c.word(t, &r.Table)
-		if r.Table == "0" || r.Table == "unspec" {
-			d.failAt(c.l, t, "table 0 is not valid", "1 or higher, or a name of rt_tables")
-			c.bad = true
-		}
+		c.ipName(t, tableNames, &r.Table)
 	case "not":
 		r.Not = true
 	case "preference", "order", "priority":
 		c.uint32(t, 0, &r.Priority)
 	case "tos", "dsfield":
-		c.word(t, &r.TOS)
+		c.ipName(t, tosNames, &r.TOS)
 	case "fwmark":
-		c.word(t, &r.FwMark)
+		c.pairOfNumbers(t, "/", 1<<32-1, &r.FwMark)
 	case "realms":
-		c.word(t, &r.Realms)
+		c.pairOfNumbers(t, "/", 65535, &r.Realms)
 	case "suppress_prefixlength", "sup_pl":
 		c.uint32(t, 0, &r.SuppressPrefixLen)
 	case "suppress_ifgroup", "sup_group":
@@ -98,9 +94,9 @@ func (d *decoder) ruleOption(c *cursor, t Token, r *Rule, static bool) bool {
 	case "l3mdev":
 		r.L3MDev = true
 	case "protocol":
-		c.word(t, &r.Protocol)
+		c.ipName(t, protoNames, &r.Protocol)
 	case "ipproto":
-		c.word(t, &r.IPProto)
+		c.ipName(t, ipProtocols, &r.IPProto)
 	case "sport":
 		c.word(t, &r.SPort)
 		c.pair(t, r.SPort)

@@ -234,6 +234,8 @@ type Route struct {
 	TrackGroup string
 	Raw        []string
 	Pos        Pos
+
+	crossVia bool // the gateway's family was named
 }
 
 // Rule is one line of virtual_rules or static_rules.
