@@ -40,6 +40,7 @@ type process struct {
 	procs    *track.Processes
 	notifier *notify.Notifier
 	told     map[string]string // last state told, by kind and name
+	vrrpBoot uint64            // of the vrrp process that said Hello last
 
 	cfg     settings.Cluster
 	hash    atomic.Value // string: of the configuration in force
@@ -103,6 +104,12 @@ func (p *process) loop(fromGuardian, fromVRRP <-chan received, signals <-chan os
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
+		// What the vrrp process says waits in the socket until the first
+		// configuration is in force: its first transitions have scripts too.
+		vrrp := fromVRRP
+		if p.model == nil {
+			vrrp = nil
+		}
 		select {
 		case r := <-fromGuardian:
 			if errors.Is(r.err, io.EOF) || errors.Is(r.err, syscall.ECONNRESET) {
@@ -118,7 +125,7 @@ func (p *process) loop(fromGuardian, fromVRRP <-chan received, signals <-chan os
 				return p.stop()
 			}
 			p.fromGuardian(r)
-		case r := <-fromVRRP:
+		case r := <-vrrp:
 			if r.err != nil {
 				return fmt.Errorf("events socket: %w", r.err)
 			}
@@ -176,12 +183,14 @@ func (p *process) fromGuardian(r received) {
 func (p *process) fromVRRP(m *ipc.Message) {
 	switch {
 	case m.Hello != nil:
-		// A new vrrp process knows nothing of what this one watches.
+		// A new vrrp process, or a new configuration of it, knows nothing of
+		// what this one watches.
 		p.scripts.Announce()
 		p.announceWatched()
-		if p.mesh != nil {
+		if p.mesh != nil && m.Hello.Boot != p.vrrpBoot {
 			p.mesh.vrrpRestarted()
 		}
+		p.vrrpBoot = m.Hello.Boot
 		p.ask()
 	case m.State != nil:
 		p.stateChanged(m.State)

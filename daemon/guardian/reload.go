@@ -63,10 +63,10 @@ func (g *Guardian) agree() error {
 			return fmt.Errorf("the %s process: %s", c.role, answer.Prepared.Err)
 		}
 	}
-	for _, c := range children {
+	// The cluster process first: the scripts of new instances are known to it
+	// before their first transition.
+	for _, c := range []*child{g.cluster, g.vrrp} {
 		c.send(&ipc.Message{Commit: &ipc.Commit{Gen: g.gen}}, nil)
-	}
-	for _, c := range children {
 		if _, err := g.await(c, func(m *ipc.Message) bool { return m.Committed != nil && m.Committed.Gen == g.gen }); err != nil {
 			// Both have agreed and one has perhaps begun: there is no way back.
 			// The late process commits when it reads its message.

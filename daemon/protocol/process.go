@@ -217,6 +217,9 @@ func (p *process) commit(gen int) {
 	p.offered = nil
 	p.reconcile(o)
 	p.answer(&ipc.Message{Committed: &ipc.Committed{Gen: gen}})
+	// A result that came before this moment met a Router that did not know
+	// its tracker: the cluster process says all of them again.
+	p.send(&ipc.Message{Hello: &ipc.Hello{Boot: p.boot}})
 	// What parsing and building left is garbage now; the steady state makes none.
 	runtime.GC()
 	debug.FreeOSMemory()
