@@ -109,9 +109,14 @@ func TestInitReapsOrphansAndKnowsTheTree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree, err := p.Tree()
-	if err != nil || len(tree) != 2 {
-		t.Errorf("the shell and its sleep are %v, %v", tree, err)
+	// The shell prints before it forks the sleep that it waits for.
+	var tree []int
+	err = poll(ctx, func() (bool, error) {
+		tree, err = p.Tree()
+		return len(tree) == 2, err
+	}, func() string { return fmt.Sprintf("the shell and its sleep are %v", tree) })
+	if err != nil {
+		t.Error(err)
 	}
 }
 
