@@ -95,6 +95,7 @@ type published struct {
 type instance struct {
 	raft  *raft.Raft
 	store *store
+	pace  time.Duration // heartbeat timeout in force; of run alone
 }
 
 // Node takes part in the cluster's consensus. Make it by Start.
@@ -267,7 +268,7 @@ func (n *Node) open() (inst *instance, err error) {
 		return nil, fmt.Errorf("starting raft: %w", err)
 	}
 	st.running.Store(true)
-	return &instance{raft: r, store: st}, nil
+	return &instance{raft: r, store: st, pace: n.cfg.Heartbeat}, nil
 }
 
 // checkCluster refuses state that was made under another cluster's name.

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -413,5 +415,29 @@ func TestMetaFitsWithTheLongestNames(t *testing.T) {
 	raw, err := m.encode()
 	if err != nil || len(raw) > 512 {
 		t.Errorf("%d bytes, %v", len(raw), err)
+	}
+}
+
+func TestCopiedDataDirIsAlarmedAndChangesNothing(t *testing.T) {
+	t.Parallel()
+	l := newLAN()
+	ha, hb := newHost(t, l, 1, 2), newHost(t, l, 2, 1)
+	a, b := ha.start(t), hb.start(t)
+	meet(t, a, b)
+	hc := newHost(t, l, 9, 2)
+	pem, err := os.ReadFile(filepath.Join(ha.dir, "node.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(hc.dir, "node.pem"), pem, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	clone := hc.start(t)
+	if clone.id.UUID() != a.id.UUID() {
+		t.Fatal("no clone")
+	}
+	eventually(t, "lb2 raises the alarm", func() bool { return strings.Contains(hb.logs.String(), "if both run, data_dir was copied") })
+	if n, _ := b.View().Find(a.id.UUID()); n.Addr.Addr() != l.addr(1) || n.Name != "lb1" || n.Status != Alive {
+		t.Errorf("the clone took the place: %+v", n)
 	}
 }
