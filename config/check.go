@@ -69,6 +69,11 @@ func (d *decoder) checkInterfaces() {
 			made[i.IPVlan.Name] = true
 		}
 	}
+	for _, i := range d.cfg.Instances {
+		if !d.ifaces[i.Interface] && !made[i.Interface] && i.Interface != "" {
+			i.Fault = "there is no interface " + printable(i.Interface)
+		}
+	}
 	for _, r := range d.ifaceRefs {
 		if !d.ifaces[r.name] && !made[r.name] {
 			d.out(Problem{Pos: r.pos, Severity: Error, Code: NoInterface, Path: r.path, Keyword: r.keyword,
@@ -109,9 +114,7 @@ func (d *decoder) user(s *stmt, t Token, group string) bool {
 func (d *decoder) check() {
 	d.checkInterfaces()
 	d.checkScriptUsers()
-	for _, i := range d.cfg.Instances {
-		d.checkInstance(i)
-	}
+	d.cfg.Instances = slices.DeleteFunc(d.cfg.Instances, func(i *Instance) bool { return !d.checkInstance(i) })
 	d.checkVRIDs()
 	d.checkAddresses()
 	d.checkGroups()
@@ -146,6 +149,7 @@ func (d *decoder) checkVRIDs() {
 			at, _ := o.At("virtual_router_id")
 			d.object(&i.Block, i.path(), "virtual_router_id", Error, General,
 				fmt.Sprintf("%d is already used on %s by vrrp_instance %s", i.VRID, i.Interface, o.Name), "must be unique per interface and family; the other is at "+at.String())
+			i.Fault = fmt.Sprintf("virtual_router_id %d is already used on %s by %s", i.VRID, i.Interface, o.Name)
 			continue
 		}
 		first[k] = i

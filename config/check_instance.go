@@ -11,20 +11,26 @@ func (i *Instance) path() string { return "vrrp_instance " + i.Name }
 // maxV3Interval is what 12 bits of centiseconds hold.
 const maxV3Interval = 40950 * time.Millisecond
 
-func (d *decoder) checkInstance(i *Instance) {
+// checkInstance looks at one instance; false when it cannot be run at all and
+// is dropped, as keepalived drops it.
+func (d *decoder) checkInstance(i *Instance) bool {
+	usable := true
 	say := func(keyword string, sev Severity, code Code, message, hint string) {
 		d.object(&i.Block, i.path(), keyword, sev, code, message, hint)
 	}
 	if i.Interface == "" && i.VRF == "" {
-		say("interface", Error, General, "is missing", "interface IFNAME")
+		say("interface", Error, General, "is missing, the instance is ignored", "interface IFNAME")
+		usable = false
 	} else if i.Interface == "lo" {
-		say("interface", Error, General, "lo cannot carry VRRP", "name the interface that reaches the peers")
+		say("interface", Error, General, "lo cannot carry VRRP, the instance is ignored", "name the interface that reaches the peers")
+		usable = false
 	}
 	if i.VRID == 0 {
+		usable = false
 		if i.Has("virtual_router_id") {
-			say("virtual_router_id", Error, General, "has no valid value", "must be 1 to 255")
+			say("virtual_router_id", Error, General, "has no valid value, the instance is ignored", "must be 1 to 255")
 		} else {
-			say("virtual_router_id", Error, General, "is missing", "virtual_router_id N, 1 to 255, the same on all peers")
+			say("virtual_router_id", Error, General, "is missing, the instance is ignored", "virtual_router_id N, 1 to 255, the same on all peers")
 		}
 	}
 	if len(i.VIPs) == 0 && !i.NoVIP {
@@ -49,6 +55,7 @@ func (d *decoder) checkInstance(i *Instance) {
 		say("use_ipvlan", Error, General, "excludes use_vmac", "keep one of them")
 	}
 	d.checkTracking(i)
+	return usable
 }
 
 type sayFunc = func(keyword string, sev Severity, code Code, message, hint string)
@@ -126,6 +133,9 @@ func (d *decoder) checkUnicast(i *Instance, say sayFunc) {
 			say("mcast_src_ip", Warning, OursOnly, "has no effect with unicast peers", "unicast_src_ip")
 		}
 		return
+	}
+	if i.UnicastFaultNoPeer {
+		i.Fault = "there is no unicast peer"
 	}
 	if i.Has("unicast_ttl") {
 		d.out(Problem{Pos: i.End, Severity: Warning, Code: General, Path: i.path(), Keyword: "unicast_ttl",

@@ -219,7 +219,11 @@ func (r *reader) stackDir() string {
 	if len(r.stack) == 0 {
 		return ""
 	}
-	return r.stack[len(r.stack)-1].dir()
+	f := r.stack[len(r.stack)-1]
+	if src, ok := r.src.(interface{ dirOf(name string) string }); ok {
+		return src.dirOf(f.name)
+	}
+	return f.dir()
 }
 
 // repeat handles a line that starts with ~SEQ(...) or ~LST(...): it queues the

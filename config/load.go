@@ -99,7 +99,10 @@ func (r *reader) chain(p Pos) []Pos {
 
 // finishBundle makes the paths of the read files relative to the main file.
 func (r *reader) finishBundle(main string) Bundle {
-	b := Bundle{Name: path.Base(main)}
+	b := Bundle{Name: path.Base(main), Dir: path.Dir(main)}
+	if src, ok := r.src.(interface{ dirOf(name string) string }); ok {
+		b.Dir = src.dirOf(main)
+	}
 	dir := path.Dir(main)
 	for _, f := range r.bundle.Files {
 		if rel, err := filepath.Rel(dir, f.Path); err == nil && filepath.IsLocal(rel) {

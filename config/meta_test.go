@@ -1,6 +1,9 @@
 package config
 
 import (
+	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -167,5 +170,61 @@ func TestOurKeywordsInComments(t *testing.T) {
 	}
 	if rc := KeepalivedCode(problems); rc != 0 {
 		t.Errorf("exit code %d, want 0", rc)
+	}
+}
+
+func TestBundleOfFilesKeepsAbsoluteIncludes(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"keepalived.conf": "include " + dir + "/conf.d/*.conf\n", "conf.d/a.conf": "global_defs {\n router_id ${_PWD}\n}\n", "conf.d/run.conf": "bogus\n",
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(filepath.Join(dir, "conf.d/run.conf"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cfg, problems := Load(File(filepath.Join(dir, "keepalived.conf")), bench())
+	if cfg.Global.RouterID != dir+"/conf.d" {
+		t.Errorf("${_PWD} is %q", cfg.Global.RouterID)
+	}
+	if got := problemLines(problems); !strings.Contains(got, "is executable") || KeepalivedCode(problems) != 0 {
+		t.Errorf("problems:\n%s", got)
+	}
+	raw, err := json.Marshal(cfg.Bundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var copied Bundle
+	if err := json.Unmarshal(raw, &copied); err != nil {
+		t.Fatal(err)
+	}
+	if copied.Files[1].Path != "conf.d/a.conf" {
+		t.Errorf("files are %q", copied.Files[1].Path)
+	}
+	again, _ := Load(copied, bench())
+	if again.Global.RouterID != cfg.Global.RouterID {
+		t.Errorf("the bundle gives router_id %q, the files %q", again.Global.RouterID, cfg.Global.RouterID)
+	}
+}
+
+func TestInstancesThatCannotRunAreMarkedOrDropped(t *testing.T) {
+	inst := func(name, iface, vrid string) string {
+		return "vrrp_instance " + name + " {\n interface " + iface + "\n " + vrid + "\n virtual_ipaddress {\n  10.0.0." + name + "\n }\n}\n"
+	}
+	cfg, _ := Load(bundleOf(inst("1", "eth0", "virtual_router_id 51")+inst("2", "eth0", "virtual_router_id 51")+
+		inst("3", "eth9", "virtual_router_id 52")+inst("4", "eth0", "priority 5")+inst("5", "lo", "virtual_router_id 53")), bench())
+	var got []string
+	for _, i := range cfg.Instances {
+		got = append(got, i.Name+": "+i.Fault)
+	}
+	want := []string{"1: ", "2: virtual_router_id 51 is already used on eth0 by 1", "3: there is no interface eth9"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("instances (-want +got):\n%s", diff)
 	}
 }

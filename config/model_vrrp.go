@@ -138,6 +138,7 @@ type Instance struct {
 	PreemptDelay     time.Duration
 	DontTrackPrimary bool
 	Tracking
+	Fault     string // why it has to stay in FAULT; empty when it may run
 	SyncGroup string // the group this instance belongs to; empty for none
 
 	McastSrcIP         netip.Addr

@@ -278,7 +278,7 @@ func readError(name string, err error) (message, hint string) {
 	case errors.Is(err, fs.ErrPermission):
 		return "no permission to read " + name, "check its owner and mode"
 	case errors.Is(err, ErrNotText):
-		return err.Error(), "a text file was expected"
+		return err.Error(), "a regular text file that is not executable was expected"
 	}
 	return err.Error(), ""
 }
@@ -323,7 +323,12 @@ func (r *reader) include(line string, pos Pos) bool {
 	for i := len(names) - 1; i >= 0; i-- {
 		if err := r.open(names[i], from); err != nil {
 			message, hint := readError(names[i], err)
-			bad(Error, General, message, hint)
+			switch {
+			case errors.Is(err, ErrNotText):
+				bad(Warning, OursOnly, message+", skipped", hint)
+			default:
+				bad(Error, General, message, hint)
+			}
 		}
 	}
 	return true

@@ -42,7 +42,8 @@ type Source interface {
 // files it includes, by slash path relative to the main file's directory
 // (absolute where the include was elsewhere). It is a Source of its own.
 type Bundle struct {
-	Name  string       `json:"name"` // base name of the main file
+	Name  string       `json:"name"`          // base name of the main file
+	Dir   string       `json:"dir,omitempty"` // where the main file was; absolute includes below it are found too
 	Files []BundleFile `json:"files"`
 }
 
@@ -68,6 +69,8 @@ func (b Bundle) Read(name string) ([]byte, error) {
 func (b Bundle) Glob(dir, pattern string) ([]string, error) {
 	if !path.IsAbs(pattern) {
 		pattern = path.Join(dir, pattern)
+	} else if below, ok := strings.CutPrefix(pattern, strings.TrimSuffix(b.Dir, "/")+"/"); ok && b.Dir != "" {
+		pattern = below
 	}
 	var names []string
 	for _, p := range expandBraces(pattern) {
@@ -97,6 +100,21 @@ func (f fileSource) Read(name string) ([]byte, error) {
 	return readRegular(name)
 }
 
+// dirOf gives the absolute directory of a file of the source.
+func (b Bundle) dirOf(name string) string {
+	if path.IsAbs(name) || b.Dir == "" {
+		return path.Dir(name)
+	}
+	return path.Join(b.Dir, path.Dir(name))
+}
+
+func (f fileSource) dirOf(name string) string {
+	if abs, err := filepath.Abs(name); err == nil {
+		return filepath.Dir(abs)
+	}
+	return filepath.Dir(name)
+}
+
 // ErrNotText is returned for what cannot be a configuration: a directory, a
 // device, a binary file, or one that is too large.
 var ErrNotText = errors.New("not a configuration text")
@@ -112,6 +130,8 @@ func readRegular(name string) ([]byte, error) {
 		return nil, fmt.Errorf("%s is a directory: %w", name, ErrNotText)
 	case st.Mode()&(fs.ModeDevice|fs.ModeCharDevice|fs.ModeSocket) != 0 && name != os.DevNull:
 		return nil, fmt.Errorf("%s is a %s: %w", name, deviceWord(st.Mode()), ErrNotText)
+	case st.Mode().IsRegular() && st.Mode()&0o111 != 0:
+		return nil, fmt.Errorf("%s is executable: %w", name, ErrNotText)
 	case st.Size() > maxFileSize:
 		return nil, fmt.Errorf("%s has %d bytes, more than %d: %w", name, st.Size(), maxFileSize, ErrNotText)
 	}
