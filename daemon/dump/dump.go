@@ -32,8 +32,13 @@ type Env struct {
 	// everybody and says 0:0.
 	User func(user, group string) (uid, gid uint32, ok bool)
 	// Executable gives the path that keepalived would run for the first word
-	// of a script: symbolic links followed. Nil leaves the path as written.
+	// of a script: found in PATH, symbolic links followed. Empty says that
+	// it cannot be run: keepalived forgets such a script, and the dump leaves
+	// it out. Nil leaves the word as written.
 	Executable func(path string) string
+	// Resolve gives the address of a mail relay's name. Empty says that it has
+	// none: keepalived then has no relay. Nil resolves nothing.
+	Resolve func(host string) string
 	// FileValue gives the last value read from a track_file; nil is 0.
 	FileValue func(name string) int64
 	// Running says whether a vrrp_script runs at the moment; nil is no.
@@ -156,12 +161,16 @@ func (d *dumper) owner(s *config.ScriptSpec) (uid, gid uint32) {
 }
 
 // defaultOwner is script_user, or keepalived_script where there is such a
-// user, or root; false where keepalived finds no default user.
+// user, or root; false where there is no such user, and with
+// enable_script_security no root in its place.
 func (d *dumper) defaultOwner() (uid, gid uint32, ok bool) {
 	if u := d.c.Global.ScriptUser; u != "" {
 		return d.lookup(u, d.c.Global.ScriptGroup)
 	}
-	return d.lookup("keepalived_script", "")
+	if uid, gid, ok = d.lookup("keepalived_script", ""); ok && d.env.User != nil {
+		return uid, gid, ok
+	}
+	return 0, 0, d.env.User == nil || !d.c.Global.ScriptSecurity
 }
 
 func (d *dumper) lookup(user, group string) (uid, gid uint32, ok bool) {
@@ -171,8 +180,17 @@ func (d *dumper) lookup(user, group string) (uid, gid uint32, ok bool) {
 	return d.env.User(user, group)
 }
 
+// runs says whether keepalived keeps a script: not one that cannot be run.
+func (d *dumper) runs(s *config.ScriptSpec) bool {
+	if s == nil || d.env.Executable == nil || len(s.Args) == 0 {
+		return s != nil
+	}
+	word := s.Args[0]
+	return strings.HasPrefix(word, "<") || strings.HasPrefix(word, ">") || d.env.Executable(word) != ""
+}
+
 func (d *dumper) notify(kind string, s *config.ScriptSpec) {
-	if s == nil {
+	if !d.runs(s) {
 		return
 	}
 	uid, gid := d.owner(s)

@@ -186,3 +186,49 @@ func TestAFailingWriterIsReported(t *testing.T) {
 		}
 	}
 }
+
+func TestAScriptThatCannotRunIsForgotten(t *testing.T) {
+	c := load(t, "group.conf")
+	env := goldenEnv()
+	env.Executable = func(path string) string {
+		if path == "/bin/true" {
+			return path
+		}
+		return ""
+	}
+	var data, object bytes.Buffer
+	if err := Data(&data, c, nil, env); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeJSON(&object, c, nil, env); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"data": data.String(), "json": object.String()} {
+		if strings.Contains(text, "echo") || strings.Contains(text, "state transition") || strings.Contains(text, `"script_master"`) {
+			t.Errorf("%s names a script that cannot run:\n%s", name, text)
+		}
+	}
+	if !strings.Contains(data.String(), "Command = '/bin/true'") {
+		t.Errorf("the script that can run is missing:\n%s", data.String())
+	}
+}
+
+func TestTheDefaultScriptUserAndTheRelayAreThoseThatExist(t *testing.T) {
+	nobody := func(string, string) (uid, gid uint32, ok bool) { return 0, 0, false }
+	for text, want := range map[string]map[string]bool{
+		"router_id a\n smtp_server mail.example.com 2525":      {" Default script uid:gid 0:0\n": true, " Smtp server": false, " Smtp HELO name": false},
+		"enable_script_security\n smtp_server relay.test 2525": {" Default script uid:gid": false, " Smtp server = 192.0.2.25\n Smtp server port = 2525\n": true},
+	} {
+		c := loadText(t, "global_defs {\n "+text+"\n}\n")
+		resolve := func(host string) string { return map[string]string{"relay.test": "192.0.2.25"}[host] }
+		var b bytes.Buffer
+		if err := Data(&b, c, nil, Env{Hostname: "h", User: nobody, Resolve: resolve}); err != nil {
+			t.Fatal(err)
+		}
+		for line, present := range want {
+			if strings.Contains(b.String(), line) != present {
+				t.Errorf("%s\n%q present: want %t in\n%s", text, line, present, b.String())
+			}
+		}
+	}
+}

@@ -1,7 +1,6 @@
 package dump
 
 import (
-	"net"
 	"net/netip"
 	"strconv"
 
@@ -64,19 +63,28 @@ func (d *dumper) processName(kind, name, otherwise string) {
 	d.given(" "+kind+" process name = %s", name)
 }
 
+// relay is the address and port of smtp_server; an empty host is none.
+func (d *dumper) relay() (host string, port int) {
+	srv := d.c.Global.SMTPServer
+	if srv == nil {
+		return "", 0
+	}
+	if port = srv.Port; port == 0 {
+		port = 25
+	}
+	if a, err := netip.ParseAddr(srv.Host); err == nil {
+		return a.String(), port
+	}
+	if d.env.Resolve == nil {
+		return "", port
+	}
+	return d.env.Resolve(srv.Host), port
+}
+
 func (d *dumper) globalMail() {
 	g := &d.c.Global
 	helo, from := g.SMTPHelo, g.NotificationEmailFrom
-	if srv := g.SMTPServer; srv != nil {
-		host, port := srv.Host, srv.Port
-		if a, err := netip.ParseAddr(host); err == nil {
-			host = a.String()
-		} else if h, _, err := net.SplitHostPort(host); err == nil {
-			host = h
-		}
-		if port == 0 {
-			port = 25
-		}
+	if host, port := d.relay(); host != "" {
 		d.line(" Smtp server = %s", host)
 		d.line(" Smtp server port = %d", port)
 		if helo == "" {
@@ -87,7 +95,7 @@ func (d *dumper) globalMail() {
 		}
 	}
 	d.given(" Smtp HELO name = %s", helo)
-	if g.SMTPServer != nil || g.Has("smtp_connect_timeout") {
+	if host, _ := d.relay(); host != "" || g.Has("smtp_connect_timeout") {
 		d.line(" Smtp server connection timeout = %d", seconds(g.SMTPConnectTimeout))
 	}
 	if from != "" {
@@ -196,7 +204,7 @@ func (d *dumper) fifo(kind string, f *config.FIFO) {
 	}
 	uid, gid := d.owner(&config.ScriptSpec{User: f.User, Group: f.Group})
 	d.line(" %s notify fifo = %s, uid:gid %d:%d", kind, f.Path, uid, gid)
-	if f.Script != nil {
+	if d.runs(f.Script) {
 		uid, gid := d.owner(f.Script)
 		d.line(" %s notify fifo script = %s, uid:gid %d:%d", kind, d.command(f.Script), uid, gid)
 	}
@@ -224,11 +232,11 @@ func (d *dumper) globalVRRP() {
 }
 
 // globalFirewall shows the table that keepalived uses of itself as soon as an
-// instance does not accept traffic to its addresses.
+// instance has a VMAC or does not accept traffic to its addresses.
 func (d *dumper) globalFirewall() {
 	g := &d.c.Global
 	table := g.NFTables.Table
-	if table == "" && d.dropsTraffic() {
+	if table == "" && d.filtersTraffic() {
 		table = "keepalived"
 	}
 	if table != "" {
@@ -245,9 +253,9 @@ func (d *dumper) globalFirewall() {
 	d.line(" libnftnl version %s", d.env.Version)
 }
 
-func (d *dumper) dropsTraffic() bool {
+func (d *dumper) filtersTraffic() bool {
 	for _, i := range d.c.Instances {
-		if !i.Accept {
+		if !i.Accept || i.VMAC != nil {
 			return true
 		}
 	}

@@ -156,7 +156,7 @@ func (d *dumper) jsonScripts(f *fields, n *config.Notify) {
 		{"script_backup", n.Backup}, {"script_master", n.Master}, {"script_fault", n.Fault}, {"script_stop", n.Stop},
 		{"script_deleted", n.Deleted}, {"script", n.Any}, {"script_master_rx_lower_pri", n.MasterRxLowerPri},
 	} {
-		if s.script != nil {
+		if d.runs(s.script) {
 			f.text(s.name, d.command(s.script))
 		}
 	}

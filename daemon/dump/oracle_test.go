@@ -440,10 +440,14 @@ func (o *oracle) inputs(t *testing.T, c *oracleCase) (*config.Config, *ipc.Snaps
 	env := Env{
 		Hostname: "unused", Location: time.UTC, Interfaces: linksOf(t, o.links), User: lookupUser,
 		Executable: func(p string) string {
-			if r, err := filepath.EvalSymlinks(p); err == nil {
-				return r
+			found, err := exec.LookPath(p)
+			if err != nil {
+				return ""
 			}
-			return p
+			if real, err := filepath.EvalSymlinks(found); err == nil {
+				return real
+			}
+			return found
 		},
 	}
 	if c.ours != "" {

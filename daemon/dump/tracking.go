@@ -51,12 +51,14 @@ func unweighted(list []config.Track) []config.Track {
 }
 
 // withWeights gives each line the weight of the tracker that it names, unless
-// it has its own.
+// it has its own. A line that names no tracker is left out.
 func (d *dumper) withWeights(t *config.Tracking) config.Tracking {
 	scripts, files := map[string]config.Track{}, map[string]config.Track{}
 	processes, bfds := map[string]config.Track{}, map[string]config.Track{}
 	for _, s := range d.c.Scripts {
-		scripts[s.Name] = config.Track{Weight: s.Weight, Reverse: s.Reverse}
+		if d.runs(&s.Spec) {
+			scripts[s.Name] = config.Track{Weight: s.Weight, Reverse: s.Reverse}
+		}
 	}
 	for _, f := range d.c.TrackFiles {
 		files[f.Name] = config.Track{Weight: f.Weight, Reverse: f.Reverse}
@@ -77,12 +79,16 @@ func (d *dumper) withWeights(t *config.Tracking) config.Tracking {
 }
 
 func inheritWeights(list []config.Track, from map[string]config.Track) []config.Track {
-	out := make([]config.Track, len(list))
-	for n, x := range list {
-		if f, ok := from[x.Name]; ok && !x.HasWeight {
+	var out []config.Track
+	for _, x := range list {
+		f, ok := from[x.Name]
+		if !ok {
+			continue
+		}
+		if !x.HasWeight {
 			x.Weight, x.Reverse = f.Weight, f.Reverse
 		}
-		out[n] = x
+		out = append(out, x)
 	}
 	return out
 }
