@@ -124,7 +124,6 @@ func (c *child) wait(life int, cmd *exec.Cmd) {
 
 // ended forgets the process and says how long to wait before the next.
 func (c *child) ended() time.Duration {
-	lived := time.Since(c.started)
 	c.cmd = nil
 	c.ready = false
 	_ = c.control.Close()
@@ -132,16 +131,17 @@ func (c *child) ended() time.Duration {
 	if c.pidFile != "" {
 		_ = os.Remove(c.pidFile)
 	}
+	return c.nextDelay(time.Since(c.started))
+}
+
+// nextDelay is none for a first death, or for the death of a process that
+// lived long; otherwise it doubles.
+func (c *child) nextDelay(lived time.Duration) time.Duration {
 	if lived >= shortLife {
 		c.delay = 0
 	}
 	delay := c.delay
-	switch {
-	case c.delay == 0:
-		c.delay = firstDelay
-	case c.delay < maxDelay:
-		c.delay = min(2*c.delay, maxDelay)
-	}
+	c.delay = min(max(2*delay, firstDelay), maxDelay)
 	return delay
 }
 

@@ -101,8 +101,9 @@ type member struct {
 	vetoAt  vrrp.Instant
 	heapPos int
 	verdict veto.Verdict
-	// muteTold says that the Router knows the tracker by which Shut works.
-	muteTold bool
+	// muteTold is the name under which the Router was told of the tracker by
+	// which Shut works; a reload may rename an instance.
+	muteTold string
 	probe    lanProbe
 	test     lanProbe
 }

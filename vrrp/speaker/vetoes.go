@@ -22,8 +22,8 @@ func (s *Speaker) armVetoes(now vrrp.Instant) {
 		if m == nil || !m.cfg.AskPermit {
 			continue
 		}
-		if !m.muteTold || len(peers) == 0 {
-			m.muteTold = true
+		if m.muteTold != m.cfg.Name || len(peers) == 0 {
+			m.muteTold = m.cfg.Name
 			s.pending = append(s.pending, &vrrp.TrackerChanged{ID: muteTracker(m), State: vrrp.Up})
 		}
 		if len(peers) == 0 {
