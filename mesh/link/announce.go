@@ -85,7 +85,7 @@ const exporterLabel = "EXPORTER-keepmesh-node"
 //
 // The direction is part of what is signed, or an end could send back what it
 // got.
-func (id *Identity) greet(conn *tls.Conn, client bool) (Peer, error) {
+func (id *Identity) greet(conn *tls.Conn, addr string, client bool) (Peer, error) {
 	state := conn.ConnectionState()
 	secret, err := state.ExportKeyingMaterial(exporterLabel, nil, 32)
 	if err != nil {
@@ -113,7 +113,6 @@ func (id *Identity) greet(conn *tls.Conn, client bool) (Peer, error) {
 	if proof, err = readFrame(conn); err != nil {
 		return Peer{}, fmt.Errorf("greeting: %w", err)
 	}
-	addr := conn.RemoteAddr().String()
 	uuid, name, pub, err := id.VerifyAnnounce(blob)
 	if err != nil {
 		return Peer{}, id.refuse(addr, ErrOtherKey, "%s has another cluster key or cluster name than %q (%v): use the same encrypt_key_file and cluster_name on both nodes", addr, id.cluster, err)

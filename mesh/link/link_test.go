@@ -296,6 +296,22 @@ func TestStrangersAreRefusedOnBothSidesByName(t *testing.T) {
 				t.Errorf("dialling side: %v", err)
 			}
 			out.waitFor(t, c.theirs)
+			if _, err := client.Dial(t.Context(), Gossip, server.Addrs()[0].String()); !errors.Is(err, c.kind) {
+				t.Errorf("second try: %v", err)
+			}
+			repeats := func() (n int) {
+				server.quiet.mu.Lock()
+				defer server.quiet.mu.Unlock()
+				for _, e := range server.quiet.seen {
+					n += e.skipped
+				}
+				return n
+			}
+			for deadline := time.Now().Add(10 * time.Second); repeats() == 0; time.Sleep(5 * time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatalf("the second refusal is not taken for a repeat:\n%s", out)
+				}
+			}
 		})
 	}
 }

@@ -217,16 +217,21 @@ func (l *Listener) handshake(conn *tls.Conn, client bool) (*Conn, error) {
 	if err := conn.Handshake(); err != nil {
 		return nil, err
 	}
-	peer, err := l.identity.judge(conn.ConnectionState(), conn.RemoteAddr().String())
+	addr := conn.RemoteAddr().String()
+	if !client {
+		// The port of a dialling node means nothing, and changes each time.
+		addr, _, _ = net.SplitHostPort(addr)
+	}
+	peer, err := l.identity.judge(conn.ConnectionState(), addr)
 	if err != nil {
 		return nil, err
 	}
 	if l.identity.operator {
-		if greeted, err := l.identity.greet(conn, client); err != nil {
+		if greeted, err := l.identity.greet(conn, addr, client); err != nil {
 			return nil, err
 		} else if peer.UUID != "" && peer.UUID != greeted.UUID {
-			return nil, l.identity.refuse(conn.RemoteAddr().String(), ErrNoIdentity,
-				"%s has a certificate for node %s but says it is %s", conn.RemoteAddr(), peer.UUID, greeted.UUID)
+			return nil, l.identity.refuse(addr, ErrNoIdentity,
+				"%s has a certificate for node %s but says it is %s: use that node's own certificate", addr, peer.UUID, greeted.UUID)
 		} else {
 			peer = greeted
 		}
