@@ -64,8 +64,8 @@ func (d *decoder) top() *frame {
 // path names the open blocks. depth leaves out the innermost n.
 func (d *decoder) path(leave int) string {
 	var parts []string
-	for _, f := range d.stack[:max(0, len(d.stack)-leave)] {
-		parts = append(parts, f.title)
+	for n := range max(0, len(d.stack)-leave) {
+		parts = append(parts, d.stack[n].title())
 	}
 	return strings.Join(parts, " > ")
 }

@@ -40,7 +40,7 @@ func FuzzLexer(f *testing.F) {
 			if len(s.text) > len(line) {
 				t.Fatalf("%q grew to %q", line, s.text)
 			}
-			pieces, _ := splitPieces(s.text, func(i int) Pos { return Pos{Line: 1, Col: i + 1} }, nil)
+			pieces, _ := splitPieces(s.text, func(i int) Pos { return Pos{Line: 1, Col: i + 1} }, nil, new([]Token))
 			for _, p := range pieces {
 				if p.kind == pieceWords && len(p.toks) == 0 {
 					t.Fatalf("%q has a statement without words", line)

@@ -31,6 +31,24 @@ type piece struct {
 
 const blanks = " \t\v\f\r"
 
+func isBlank(c byte) bool {
+	return c == ' ' || c == '\t' || c == '\r' || c == '\v' || c == '\f'
+}
+
+func trimLeft(s string) string {
+	for s != "" && isBlank(s[0]) {
+		s = s[1:]
+	}
+	return s
+}
+
+func trimRight(s string) string {
+	for s != "" && isBlank(s[len(s)-1]) {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
 // stripped is what decomment makes of a physical line.
 type stripped struct {
 	text      string
@@ -45,7 +63,7 @@ type stripped struct {
 // stand for the characters themselves.
 func decomment(line string) stripped {
 	s := stripped{}
-	text := strings.TrimLeft(line, blanks)
+	text := trimLeft(line)
 	s.indent = len(line) - len(text)
 	quote := false
 	var edited []byte
@@ -75,25 +93,27 @@ func decomment(line string) stripped {
 	if edited != nil {
 		text = string(append(edited, text[keep:]...))
 	}
-	s.text = strings.TrimRight(text, blanks)
+	s.text = trimRight(text)
 	return s
 }
 
 // splitPieces cuts a line at braces outside quotes and at blanks. at gives the
 // position of a byte of the line. unmatched tells that a quote was not closed;
-// the words before it are kept, what follows it is not.
-func splitPieces(line string, at func(i int) Pos, out []piece) (_ []piece, unmatched bool) {
+// the words before it are kept, what follows it is not. Words are appended to
+// arena, of which the pieces hold parts.
+func splitPieces(line string, at func(i int) Pos, out []piece, arena *[]Token) (_ []piece, unmatched bool) {
 	start := -1 // of the current words
-	var toks []Token
+	first := 0  // their index in the arena
 	flush := func(end int) {
 		if start >= 0 {
-			out = append(out, piece{kind: pieceWords, toks: toks, raw: strings.TrimRight(line[start:end], blanks), pos: toks[0].Pos})
-			start, toks = -1, nil
+			toks := (*arena)[first:len(*arena):len(*arena)]
+			out = append(out, piece{kind: pieceWords, toks: toks, raw: trimRight(line[start:end]), pos: toks[0].Pos})
+			start = -1
 		}
 	}
 	for i := 0; i < len(line); {
 		switch c := line[i]; {
-		case strings.IndexByte(blanks, c) >= 0:
+		case isBlank(c):
 			i++
 		case c == '{':
 			flush(i)
@@ -118,18 +138,15 @@ func splitPieces(line string, at func(i int) Pos, out []piece) (_ []piece, unmat
 				tok.Text, tok.Quoted = line[i+1:i+1+n], true
 				i += n + 2
 			} else {
-				n := strings.IndexAny(line[i:], " \t\v\f\r\"{}")
-				if n < 0 {
-					n = len(line) - i
+				for i < len(line) && !isBlank(line[i]) && line[i] != '"' && line[i] != '{' && line[i] != '}' {
+					i++
 				}
-				tok.Text = line[i : i+n]
-				i += n
+				tok.Text = line[begin:i]
 			}
 			if start < 0 {
-				start = begin
-				toks = make([]Token, 0, 4)
+				start, first = begin, len(*arena)
 			}
-			toks = append(toks, tok)
+			*arena = append(*arena, tok)
 		}
 	}
 	flush(len(line))

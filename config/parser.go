@@ -33,10 +33,13 @@ func (s *stmt) words() []string {
 // frame is an open block.
 type frame struct {
 	kw    *Keyword
-	title string
+	raw   string // the opening statement
 	pos   Pos
 	block *Block
 }
+
+// title names the block by its statement's words.
+func (f *frame) title() string { return strings.Join(strings.Fields(f.raw), " ") }
 
 // parser drives the decoder by the keyword table.
 type parser struct {
@@ -141,7 +144,7 @@ func (p *parser) missing(before Token, brace Pos) {
 	p.d.closed = before.Pos
 	title := "a block"
 	if f := p.d.top(); f != nil {
-		title = f.title
+		title = f.title()
 	}
 	p.d.problemAt(before.Pos, Error, General, "", "} is missing before "+before.Text, title+" was opened at "+brace.String())
 }
@@ -155,7 +158,7 @@ func (p *parser) unclosed(brace Pos) {
 	p.d.closed = p.r.last
 	hint := "a block was opened at " + brace.String()
 	if f := p.d.top(); f != nil {
-		hint = f.title + " was opened at " + brace.String()
+		hint = f.title() + " was opened at " + brace.String()
 	}
 	p.d.problemAt(p.r.last, Error, General, "", "} is missing at the end of the file", hint)
 }
@@ -223,11 +226,7 @@ func (p *parser) statement(section string, pc piece) {
 // block handles a keyword that is followed by braces.
 func (p *parser) block(s *stmt) {
 	d, kw := p.d, s.kw
-	title := kw.Name
-	if len(s.args) > 0 {
-		title += " " + strings.Join(s.words(), " ")
-	}
-	d.stack = append(d.stack, frame{kw: kw, title: title, pos: s.key.Pos})
+	d.stack = append(d.stack, frame{kw: kw, raw: s.raw, pos: s.key.Pos})
 	defer func() { d.stack = d.stack[:len(d.stack)-1] }()
 	d.skip = false
 	d.opened = nil

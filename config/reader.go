@@ -46,7 +46,8 @@ type reader struct {
 	stopped  bool
 	pieces   []piece
 	at       int
-	last     Pos // of the line last read
+	arena    []Token // the words of pieces; reused once all pieces are taken
+	last     Pos     // of the line last read
 }
 
 func newReader(src Source, opt *Options, report func(Problem)) *reader {
@@ -98,7 +99,7 @@ func (r *reader) open(name string, from []Pos) error {
 // peek gives the next piece without taking it; false at the end.
 func (r *reader) peek() (*piece, bool) {
 	for r.at >= len(r.pieces) {
-		r.pieces, r.at = r.pieces[:0], 0
+		r.pieces, r.at, r.arena = r.pieces[:0], 0, r.arena[:0]
 		if !r.readLine() {
 			return nil, false
 		}
@@ -223,7 +224,7 @@ func (r *reader) oursPieces(text string, pos Pos, col int) {
 		r.problem(pos, Warning, OursOnly, "#keepmesh: without a keyword", "such as #keepmesh: fencing_policy quorum")
 		return
 	}
-	r.pieces, _ = splitPieces(s.text, func(i int) Pos { return Pos{pos.File, pos.Line, col + i + 1} }, r.pieces)
+	r.pieces, _ = splitPieces(s.text, func(i int) Pos { return Pos{pos.File, pos.Line, col + i + 1} }, r.pieces, &r.arena)
 	for i := n; i < len(r.pieces); i++ {
 		r.pieces[i].ours = true
 	}
@@ -260,7 +261,7 @@ func (r *reader) emit(line string, pos Pos, exact bool) {
 		at = func(int) Pos { return pos }
 	}
 	var unmatched bool
-	r.pieces, unmatched = splitPieces(line, at, r.pieces)
+	r.pieces, unmatched = splitPieces(line, at, r.pieces, &r.arena)
 	if unmatched && !exact {
 		r.problem(pos, Error, General, "quote is not closed after expansion", `a " starts a word that ends with the next "`)
 	}
