@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -226,6 +228,26 @@ func clusterCommand() *cobra.Command {
 		},
 	}
 	members.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
-	cmd.AddCommand(initialise, members, put, get, del)
+	cmd.AddCommand(initialise, members, put, get, del, keysCommand())
+	return cmd
+}
+
+// keyBytes is the length of a new gossip key: AES-256.
+const keyBytes = 32
+
+func keysCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "keys", Short: "The key that makes a node a member"}
+	cmd.AddCommand(&cobra.Command{
+		Use: "generate", Short: "Print a new cluster key, for encrypt_key_file on every node", Args: cobra.NoArgs,
+		Example: "  (umask 077; keepmesh cluster keys generate > /etc/keepmesh/gossip.key)",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			key := make([]byte, keyBytes)
+			if _, err := rand.Read(key); err != nil {
+				return fmt.Errorf("reading random bytes: %w", err)
+			}
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), base64.StdEncoding.EncodeToString(key))
+			return err
+		},
+	})
 	return cmd
 }

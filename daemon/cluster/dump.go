@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"os/user"
 	"path/filepath"
 	"strconv"
@@ -32,13 +33,8 @@ func (p *process) dump(kind ipc.DumpKind) {
 // dumpEnv is what a dump tells of this host.
 func (p *process) dumpEnv() dump.Env {
 	env := dump.Env{
-		User: lookup,
-		Executable: func(path string) string {
-			if real, err := filepath.EvalSymlinks(path); err == nil {
-				return real
-			}
-			return path
-		},
+		User:       lookup,
+		Executable: executable,
 	}
 	env.Hostname, _ = os.Hostname()
 	if u, err := user.Current(); err == nil {
@@ -62,6 +58,18 @@ func (p *process) dumpEnv() dump.Env {
 		env.Interfaces = append(env.Interfaces, x)
 	}
 	return env
+}
+
+// executable is the file that a script's first word leads to, empty for none.
+func executable(word string) string {
+	path, err := exec.LookPath(word)
+	if err != nil {
+		return ""
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	return path
 }
 
 func lookup(name, group string) (uid, gid uint32, ok bool) {
