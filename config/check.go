@@ -114,6 +114,7 @@ func (d *decoder) user(s *stmt, t Token, group string) bool {
 func (d *decoder) check() {
 	d.checkInterfaces()
 	d.checkScriptUsers()
+	d.vrrp = len(d.cfg.Instances) > 0
 	d.cfg.Instances = slices.DeleteFunc(d.cfg.Instances, func(i *Instance) bool { return !d.checkInstance(i) })
 	d.checkVRIDs()
 	d.checkAddresses()

@@ -47,7 +47,7 @@ func (d *decoder) checkScripts() {
 	insecure := false
 	for n := range uses {
 		u := &uses[n]
-		if d.noUser[u.spec] || u.tracked != nil && len(d.cfg.Instances) == 0 {
+		if d.noUser[u.spec] || u.tracked != nil && !d.vrrp {
 			continue
 		}
 		file, runs := d.checkScriptFile(u)
@@ -68,7 +68,11 @@ func (d *decoder) checkScripts() {
 		if insecure {
 			message += ", and some of them can be changed by others than root"
 		}
-		d.out(Problem{Pos: violation.spec.Pos, Severity: Warning, Code: ScriptSecurity, Path: violation.path, Keyword: violation.keyword,
+		code := ScriptSecurity
+		if at := violation.spec.Pos; d.lost.Line > 0 && at.File == d.lost.File && at.Line > d.lost.Line {
+			code = General
+		}
+		d.out(Problem{Pos: violation.spec.Pos, Severity: Warning, Code: code, Path: violation.path, Keyword: violation.keyword,
 			Message: message, Hint: "SECURITY VIOLATION in keepalived's words: enable_script_security and script_user in global_defs"})
 	}
 }

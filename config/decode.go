@@ -22,6 +22,7 @@ type decoder struct {
 	skip     bool   // set by a block's opening: pass over it
 	stopped  bool   // keepalived would have exited
 	unclosed bool   // a missing brace was reported
+	lost     Pos    // where the first missing brace was noticed; keepalived reads nothing right after it
 	closed   Pos    // of the last closing brace, for what is found at a block's end
 
 	// The objects that are open.
@@ -50,6 +51,7 @@ type decoder struct {
 	scripts       []scriptUse
 	noUser        map[*ScriptSpec]bool // will not be run
 	badScriptUser bool
+	vrrp          bool // there is an instance, so scripts are looked at
 	byName        map[string]*Instance
 	ipNames       map[string][]string // the names in the files of iproute2
 }
@@ -154,7 +156,7 @@ func (d *decoder) need(s *stmt, i int) (Token, bool) {
 	switch {
 	case s.ours || s.cut || s.kw.Ours || s.kw.bare == "quiet":
 		code = OursOnly
-	case s.kw.bare == "report":
+	case s.kw.bare == "report" || d.lost.Line > 0:
 		code = General
 	}
 	hint := ""

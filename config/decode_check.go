@@ -221,6 +221,9 @@ func digest(d *decoder, s *stmt) {
 		d.failAt(s, t, fmt.Sprintf("%q is not an MD5 digest", printable(t.Text)), "32 hexadecimal digits, as genhash prints")
 		return
 	}
+	if d.url.Digest != "" {
+		d.fail(s, "is given twice, the last is used", "")
+	}
 	d.url.Digest = strings.ToLower(t.Text)
 }
 

@@ -150,6 +150,11 @@ func (d *decoder) routeLine(l *stmt, static bool) (Route, bool) {
 		if d.routeOption(c, t, &r, static) {
 			continue
 		}
+		if p, err := parsePrefix(t.Text); haveDst && err == nil && familyOf(p.Addr()) == r.Family {
+			d.problemAt(t.Pos, Error, OursOnly, l.name(), fmt.Sprintf("%s is a second destination and replaces the first", t.Text), "via "+t.Text+" was meant?")
+			r.Dst, r.Default = p, false
+			continue
+		}
 		if haveDst {
 			d.failAt(l, t, fmt.Sprintf("%q is unknown, the route is ignored", printable(t.Text)), nearest(t.Text, routeWords))
 			return r, false

@@ -141,6 +141,9 @@ func (p *parser) nextBlock(s *stmt, brace Pos) bool {
 }
 
 func (p *parser) missing(before Token, brace Pos) {
+	if p.d.lost.Line == 0 {
+		p.d.lost = before.Pos
+	}
 	p.d.closed = before.Pos
 	title := "a block"
 	if f := p.d.top(); f != nil {
