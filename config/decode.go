@@ -16,7 +16,6 @@ type decoder struct {
 	table *keywordTable
 	stack []frame
 	out   func(Problem)
-	now   int // statements so far
 
 	opened   *Block // set by a block's opening: where its keywords are recorded
 	skip     bool   // set by a block's opening: pass over it
@@ -251,12 +250,6 @@ func optStr(bare string, f field[string]) setter {
 			return
 		}
 		*f(d) = s.args[0].Text
-	}
-}
-
-func wordList(f field[[]string]) setter {
-	return func(d *decoder, s *stmt) {
-		*f(d) = append(*f(d), s.words()...)
 	}
 }
 

@@ -206,7 +206,7 @@ func (p *parser) statement(section string, pc piece) {
 		return
 	}
 	s.kw = kw
-	if d.now++; kw.Ours && !s.ours && !p.mesh {
+	if kw.Ours && !s.ours && !p.mesh {
 		d.problemAt(s.key.Pos, Note, OursOnly, kw.Name, "is a keyword of keepmesh alone", "write #keepmesh: "+s.raw+" where keepalived reads the file too")
 	}
 	if f := d.top(); f != nil && f.block != nil && !f.block.Has(kw.Name) {
@@ -302,7 +302,6 @@ func (p *parser) plainLines(s *stmt, brace Pos) {
 				p.d.problemAt(pc.pos, Warning, OursOnly, pc.toks[0].Text, "#keepmesh: inside a list is ignored", "put it beside "+s.kw.Name)
 				continue
 			}
-			p.d.now++
 			s.kw.lines(p.d, &stmt{kw: s.kw, key: pc.toks[0], args: pc.toks[1:], raw: pc.raw})
 			if p.d.stopped {
 				return
