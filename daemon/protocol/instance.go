@@ -47,9 +47,14 @@ func (i *instance) dropped(next *settings.Instance) ([]netif.Address, []netif.Ro
 		without(i.set.Rules, next.Rules, func(a, b netif.Rule) bool { return a == b })
 }
 
-// gained says whether next has addresses that the instance did not have.
-func (i *instance) gained(next *settings.Instance) bool {
-	return len(without(next.Addresses(), i.set.Addresses(), sameAddress)) > 0
+// gained are the addresses of next that the instance did not have, by
+// interface.
+func (i *instance) gained(next *settings.Instance) map[string][]netip.Addr {
+	out := map[string][]netip.Addr{}
+	for _, a := range without(next.Addresses(), i.set.Addresses(), sameAddress) {
+		out[a.Dev] = append(out[a.Dev], a.Prefix.Addr())
+	}
+	return out
 }
 
 func sameAddress(a, b netif.Address) bool { return a == b }

@@ -3,6 +3,7 @@ package protocol
 import (
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/keepmesh/keepmesh/netif"
@@ -62,14 +63,19 @@ func (p *process) Release(id vrrp.InstanceID) {
 func (p *process) Announce(id vrrp.InstanceID, repeat int) {
 	i := p.instances[id]
 	for range max(repeat, 1) {
-		for dev, vips := range i.byIf {
-			for _, err := range p.announcer.GratuitousARP(dev, vips) {
-				if err != nil {
-					p.log.Warn("cannot announce an address", "instance", i.cfg.Name, "iface", dev, "err", err)
-					continue
-				}
-				i.garp++
+		p.announce(i, i.byIf)
+	}
+}
+
+// announce announces addresses of an instance once.
+func (p *process) announce(i *instance, byIf map[string][]netip.Addr) {
+	for dev, vips := range byIf {
+		for _, err := range p.announcer.GratuitousARP(dev, vips) {
+			if err != nil {
+				p.log.Warn("cannot announce an address", "instance", i.cfg.Name, "iface", dev, "err", err)
+				continue
 			}
+			i.garp++
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"os/signal"
 	"runtime"
@@ -229,7 +230,7 @@ func (p *process) commit(gen int) {
 // the Router changes, then what holders gained is added.
 func (p *process) reconcile(o *offer) {
 	next := make([]*instance, 0, len(o.plan.IDs))
-	var gained []*instance
+	gained := map[*instance]map[string][]netip.Addr{}
 	for n, id := range o.plan.IDs {
 		set := o.cfg.Instances[n]
 		i := p.lookup(id)
@@ -242,8 +243,8 @@ func (p *process) reconcile(o *offer) {
 			p.complain(i, "rule", p.kernel.DelRules(rules))
 			p.complain(i, "route", p.kernel.DelRoutes(routes))
 			p.complain(i, "address", p.kernel.DelAddresses(addrs))
-			if i.gained(&set) {
-				gained = append(gained, i)
+			if more := i.gained(&set); len(more) > 0 || len(set.Routes) > 0 || len(set.Rules) > 0 {
+				gained[i] = more
 			}
 		}
 		i.configure(o.cfg.Router.Instances[n], set)
@@ -270,9 +271,11 @@ func (p *process) reconcile(o *offer) {
 		}
 	}
 	p.instances = kept
-	for _, i := range gained {
+	for i, more := range gained {
 		p.restore(i)
-		p.Announce(i.id, max(i.cfg.Announce.Repeat, 1))
+		for range max(i.cfg.Announce.Repeat, 1) {
+			p.announce(i, more)
+		}
 	}
 	p.publishLinks()
 	if !p.started {
