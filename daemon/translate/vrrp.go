@@ -73,8 +73,6 @@ func (t *translator) unusable(i *config.Instance) string {
 		return "it names no interface"
 	case i.VRID == 0:
 		return "it has no virtual_router_id"
-	case i.Family == config.IPv6:
-		return "IPv6 adverts are not spoken yet"
 	case i.Auth.Type == config.AuthAH:
 		return "auth_type AH is not spoken yet"
 	case i.HMAC != nil:

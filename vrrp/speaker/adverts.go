@@ -20,47 +20,50 @@ func (s *Speaker) SetLinks(links []Link) {
 }
 
 // openSockets makes the set of sockets what the members need: one for each
-// interface that exists, joined to all groups in use there. An interface that
-// was deleted and made again has another index, and gets a new socket.
+// interface that exists and family in use there, joined to all groups in use.
+// An interface that was deleted and made again has another index, and gets a
+// new socket.
 func (s *Speaker) openSockets() {
-	wanted := map[string][]netip.Addr{}
+	wanted := map[socketKey][]netip.Addr{}
 	for _, m := range s.members {
-		if m == nil || m.cfg.Key.Family != 4 {
+		if m == nil {
 			continue
 		}
-		dev := m.cfg.Key.Interface
-		if _, ok := wanted[dev]; !ok {
-			wanted[dev] = nil
+		key := m.socketKey()
+		if _, ok := wanted[key]; !ok {
+			wanted[key] = nil
 		}
-		if g := m.inst.Group; g.IsValid() && !m.cfg.Key.Unicast && !slices.Contains(wanted[dev], g) {
-			wanted[dev] = append(wanted[dev], g)
+		if g := m.inst.Group; g.IsValid() && !m.cfg.Key.Unicast && !slices.Contains(wanted[key], g) {
+			wanted[key] = append(wanted[key], g)
 		}
 	}
-	for dev, k := range s.sockets {
-		link, exists := s.links[dev]
-		groups, used := wanted[dev]
+	for key, k := range s.sockets {
+		link, exists := s.links[key.dev]
+		groups, used := wanted[key]
 		if !exists || !used || link.Index != k.index || !slices.Equal(groups, k.groups) {
 			k.close(s.loop)
-			delete(s.sockets, dev)
+			delete(s.sockets, key)
 		}
 	}
-	for dev, groups := range wanted {
-		link, exists := s.links[dev]
-		if !exists || s.sockets[dev] != nil {
+	for key, groups := range wanted {
+		link, exists := s.links[key.dev]
+		if !exists || s.sockets[key] != nil {
 			continue
 		}
-		k, err := openSocket(link, groups)
+		k, err := openSocket(link, key.family, groups)
 		if err != nil {
-			s.log.Error("no adverts can be sent or heard", "iface", dev, "err", err)
+			s.log.Error("no adverts can be sent or heard", "iface", key.dev, "err", err)
 			continue
 		}
-		s.sockets[dev] = k
+		s.sockets[key] = k
 		s.loop.Watch(k.fd, func() {
 			s.receive(k)
 			s.settle(Now())
 		})
 	}
 }
+
+func (m *member) socketKey() socketKey { return socketKey{m.cfg.Key.Interface, m.cfg.Key.Family} }
 
 // encode prepares what a member sends and expects.
 func (s *Speaker) encode(m *member) {
@@ -93,7 +96,7 @@ func (s *Speaker) encode(m *member) {
 		copy(m.expect.Password[:], m.inst.Auth)
 	}
 	m.tag = makeTag(m)
-	if !m.source.IsValid() || m.cfg.Key.Family != 4 {
+	if !m.source.IsValid() {
 		return
 	}
 	enc, err := packet.NewEncoder(spec)
@@ -107,7 +110,7 @@ func (s *Speaker) encode(m *member) {
 // queueAdvert puts an advert into the batch of its interface.
 func (s *Speaker) queueAdvert(m *member, priority uint8) {
 	m.lanSent = false
-	k := s.sockets[m.cfg.Key.Interface]
+	k := s.sockets[m.socketKey()]
 	if k == nil || m.encoder == nil {
 		m.sendFailed(s, errNoSocket)
 		return
@@ -132,13 +135,13 @@ func (s *Speaker) queue(k *socket, b []byte, dst netip.Addr, m *member) {
 	if k.full() {
 		k.send(s.sent)
 	}
-	k.queue(b, dst, m)
+	k.queue(b, m.source, dst, m)
 }
 
 // flush sends all batches.
 func (s *Speaker) flush() {
 	for _, k := range s.sockets {
-		if k.queued > 0 {
+		if len(k.tx.owners) > 0 {
 			k.send(s.sent)
 		}
 	}
@@ -172,47 +175,58 @@ func (m *member) sendFailed(s *Speaker, err error) {
 func (s *Speaker) receive(k *socket) {
 	s.rxNow = Now()
 	s.rxSocket = k
-	for k.drain(s.received) {
+	for s.rx.drain(k, s.received, &s.arrival) {
 	}
 	s.settle(s.rxNow)
 }
 
-// receivedPacket takes one IPv4 packet.
-func (s *Speaker) receivedPacket(b []byte) {
-	h, err := packet.DecodeIPv4(b)
+// receivedPacket takes one packet: of IPv4 with its header, of IPv6 without.
+func (s *Speaker) receivedPacket(in *arrival) {
+	if s.rxSocket.family == packet.FamilyIPv6 {
+		s.rxInfo = packet.Received{
+			Source: in.source, Destination: in.destination, Multicast: in.destination.IsMulticast(), TTL: in.hopLimit,
+		}
+		s.advertReceived(in.bytes, &s.rxInfo)
+		return
+	}
+	var err error
+	if s.rxIPv4, err = packet.DecodeIPv4(in.bytes); err != nil {
+		return
+	}
+	s.rxInfo = packet.FromIPv4(&s.rxIPv4)
+	s.advertReceived(s.rxIPv4.Payload, &s.rxInfo)
+}
+
+func (s *Speaker) advertReceived(pdu []byte, rx *packet.Received) {
+	a, err := packet.Decode(pdu, s.rxSocket.family)
 	if err != nil {
 		return
 	}
-	a, err := packet.Decode(h.Payload, packet.FamilyIPv4)
-	if err != nil {
-		return
-	}
-	m := s.find(s.rxSocket.dev, a.VRID, h.Destination.IsMulticast())
+	m := s.find(s.rxSocket.socketKey, a.VRID, rx.Multicast)
 	if m == nil {
 		return // another virtual router of this LAN
 	}
-	rx := packet.FromIPv4(&h)
-	verdict, warn := m.expect.Check(&a, &rx)
+	verdict, warn := m.expect.Check(&a, rx)
 	m.stats.count(verdict, warn, a.Priority)
 	if verdict != packet.Accepted {
-		m.refused(s, verdict, h.Source)
+		m.refused(s, verdict, rx.Source)
 		return
 	}
 	m.refusals = 0
-	if warn.Has(packet.AddressesDiffer) && !(m.inst.SkipCheckAdvAddr && m.lastSource == h.Source) {
-		m.warned(s, h.Source)
+	if warn.Has(packet.AddressesDiffer) && !(m.inst.SkipCheckAdvAddr && m.lastSource == rx.Source) {
+		m.warned(s, rx.Source)
 	}
-	m.lastSource = h.Source
-	m.hear(Heard{Wire: vrrp.LAN, Source: h.Source, Priority: a.Priority, At: s.rxNow})
-	s.deliver(s.rxNow, m, vrrp.LAN, veto.NodeID{}, h.Source, a.Priority, a.Interval)
+	m.lastSource = rx.Source
+	m.hear(Heard{Wire: vrrp.LAN, Source: rx.Source, Priority: a.Priority, At: s.rxNow})
+	s.deliver(s.rxNow, m, vrrp.LAN, veto.NodeID{}, rx.Source, a.Priority, a.Interval)
 }
 
 // find picks the member that an advert is for. A unicast and a multicast
 // instance may share a VRID on one interface.
-func (s *Speaker) find(dev string, vrid uint8, multicast bool) *member {
+func (s *Speaker) find(key socketKey, vrid uint8, multicast bool) *member {
 	var other *member
-	for _, m := range s.byVRID[vridKey(packet.FamilyIPv4, vrid)] {
-		if m.cfg.Key.Interface != dev {
+	for _, m := range s.byVRID[vridKey(key.family, vrid)] {
+		if m.cfg.Key.Interface != key.dev {
 			continue
 		}
 		if m.cfg.Key.Unicast != multicast {

@@ -128,7 +128,7 @@ type Speaker struct {
 	byVRID  map[uint16][]*member
 	groups  []string
 	links   map[string]Link
-	sockets map[string]*socket
+	sockets map[socketKey]*socket
 	wire    *secondWire
 	vetoes  vetoHeap
 
@@ -141,8 +141,12 @@ type Speaker struct {
 	advert     vrrp.Advert
 	vetoAdvert veto.Advert
 	advertSent veto.AdvertSent
-	received   func([]byte)
+	received   func(*arrival)
 	sent       func(*member, error)
+	rx         *receiveBatch
+	arrival    arrival
+	rxIPv4     packet.IPv4
+	rxInfo     packet.Received
 	rxSocket   *socket
 	rxNow      vrrp.Instant
 }
@@ -151,7 +155,7 @@ type Speaker struct {
 func New(loop *Loop, kernel Kernel, log *slog.Logger) *Speaker {
 	s := &Speaker{
 		loop: loop, kernel: kernel, log: log, router: vrrp.New(),
-		links: map[string]Link{}, sockets: map[string]*socket{}, byVRID: map[uint16][]*member{},
+		links: map[string]Link{}, sockets: map[socketKey]*socket{}, rx: newReceiveBatch(), byVRID: map[uint16][]*member{},
 	}
 	s.received, s.sent = s.receivedPacket, s.sentOne
 	return s
@@ -441,9 +445,9 @@ func (m *member) hear(h Heard) {
 
 // Close closes all sockets.
 func (s *Speaker) Close() {
-	for name, k := range s.sockets {
+	for key, k := range s.sockets {
 		k.close(s.loop)
-		delete(s.sockets, name)
+		delete(s.sockets, key)
 	}
 	s.closeWire()
 }
