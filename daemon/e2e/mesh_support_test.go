@@ -395,11 +395,10 @@ func (f *fleet) killPID(m *member, pid int) {
 // powerOff ends a host at once and gives the instant.
 func (f *fleet) powerOff(m *member) time.Duration {
 	f.t.Helper()
-	at := lab.Now()
 	if err := m.Kill(); err != nil {
 		f.t.Fatal(err)
 	}
-	return at
+	return lab.Now()
 }
 
 // powerOn boots a host and starts its daemon.
@@ -484,13 +483,13 @@ func (f *fleet) alone(since time.Duration, host string, atLeast time.Duration) {
 }
 
 // takeover gives by how much a successor's first advert after an instant came
-// later than its own timer, which began with the last advert of the host
-// before it.
+// later than its own timer, which began with the other's last advert before
+// that instant.
 func (f *fleet) takeover(after time.Duration, from string, to int) time.Duration {
 	f.t.Helper()
 	name := f.node(to).Name()
 	first := f.next(f.t, after, patience, name+" takes over", func(a heard) bool { return a.Host == name && a.VRID == fleetVRID })
-	last := f.between(0, first.At, from, fleetVRID)
+	last := f.between(0, after, from, fleetVRID)
 	if len(last) == 0 {
 		f.t.Fatalf("%s has sent no advert before %s took over", from, name)
 	}
