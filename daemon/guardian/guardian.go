@@ -59,6 +59,10 @@ var ErrChildEnded = errors.New("a child process ended and may not be started aga
 // ErrRefused says that a process cannot do what the configuration asks.
 var ErrRefused = errors.New("cannot start")
 
+// ErrContradiction is ErrRefused by the vrrp process, which refuses nothing but
+// instances that contradict each other.
+var ErrContradiction = fmt.Errorf("the configuration contradicts itself: %w", ErrRefused)
+
 // Guardian is the state of the first process. Only Run's goroutine touches it.
 type Guardian struct {
 	opt      Options
@@ -178,6 +182,9 @@ func (g *Guardian) handle(m fromChild) error {
 // after a while: the other process goes on.
 func (g *Guardian) refused(c *child, why string) error {
 	if !g.ready {
+		if c == g.vrrp {
+			return fmt.Errorf("%s: %w", why, ErrContradiction)
+		}
 		return fmt.Errorf("the %s process: %s: %w", c.role, why, ErrRefused)
 	}
 	g.log.Error("process refuses the configuration; it will be asked again", "process", c.role, "err", why)

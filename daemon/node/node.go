@@ -63,7 +63,7 @@ func ExitCode(err error) int {
 		return ExitOK
 	case errors.Is(err, ErrNoConfig):
 		return ExitNoConfig
-	case errors.Is(err, ErrConfig):
+	case errors.Is(err, ErrConfig), errors.Is(err, guardian.ErrContradiction):
 		return ExitConfig
 	case errors.Is(err, ErrPermission):
 		return ExitPermission
@@ -152,7 +152,9 @@ func (l *loader) load(reload bool) (*guardian.Version, error) {
 	if node == "" && mesh != nil {
 		node = mesh.NodeName
 	}
-	c, problems := config.Load(config.File(l.opt.ConfigFile), config.Options{NodeID: node, Interfaces: Interfaces, Env: os.Getenv})
+	machine := config.Machine()
+	machine.NodeID = node
+	c, problems := config.Load(config.File(l.opt.ConfigFile), machine)
 	l.report(problems)
 	if c == nil {
 		kind := ErrConfig
@@ -201,11 +203,12 @@ func (l *loader) report(problems []config.Problem) {
 }
 
 // refuses names the problem for which the text is not taken: at start only
-// what keepalived stops at too, on a reload any error.
+// what keepalived stops at too, on a reload any error but a missing interface,
+// which may come later.
 func refuses(problems []config.Problem, reload bool) string {
 	for _, p := range problems {
 		fatal := p.Code == config.Fatal || p.Code == config.MissingArgument || p.Code == config.NoConfigFile
-		if fatal || reload && p.Severity == config.Error {
+		if fatal || reload && p.Severity == config.Error && p.Code != config.NoInterface {
 			return p.String()
 		}
 	}

@@ -59,7 +59,13 @@ func deletedMessage(i *instance) *ipc.State {
 func (p *process) groupChanged(a *vrrp.GroupChanged) {
 	name := p.speaker.GroupName(a.Group)
 	p.log.Info("group changed", "group", name, "from", a.From.String(), "to", a.To.String(), "reason", a.Reason)
-	p.sendState(&ipc.State{Kind: ipc.Group, Name: name, From: a.From.String(), To: a.To.String(), Reason: a.Reason, At: time.Now()})
+	s := &ipc.State{Kind: ipc.Group, Name: name, From: a.From.String(), To: a.To.String(), Reason: a.Reason, At: time.Now()}
+	if p.stopping {
+		// At the end keepalived tells of all instances before any group.
+		p.lastWords = append(p.lastWords, s)
+		return
+	}
+	p.sendState(s)
 }
 
 func (p *process) rxLowerPriority(i *instance) {

@@ -48,6 +48,7 @@ type process struct {
 	links     map[int]*netif.Link
 	started   bool
 	stopping  bool
+	lastWords []*ipc.State // of groups, said at the end
 	wireError string
 	peers     map[[16]byte]speaker.WirePeer // of the second wire
 	holdSpans []int
@@ -298,6 +299,9 @@ func (p *process) stop() {
 	}
 	p.stopping = true
 	p.speaker.Inject(&vrrp.Stop{})
+	for _, s := range p.lastWords {
+		p.sendState(s)
+	}
 	p.statics(false, p.cfg.StaticAddresses, p.cfg.StaticRoutes)
 	p.speaker.Close()
 	p.loop.Stop()
