@@ -234,24 +234,6 @@ func plural(n int, word string) string {
 	return fmt.Sprintf("%d %ss", n, word)
 }
 
-// Interfaces lists the names that exist in this network namespace.
-func Interfaces() ([]string, error) {
-	k, err := netif.New(slog.New(slog.DiscardHandler))
-	if err != nil {
-		return nil, err
-	}
-	defer k.Close()
-	links, err := k.Links()
-	if err != nil {
-		return nil, err
-	}
-	names := make([]string, len(links))
-	for i := range links {
-		names[i] = links[i].Name
-	}
-	return names, nil
-}
-
 // Purge removes from the kernel what the instances of v would hold. An
 // address owner's addresses are its interface's own and stay.
 func Purge(v *settings.VRRP) (int, error) {
