@@ -74,7 +74,9 @@ type demo struct {
 	out    io.Writer
 	screen *screen
 	pace   pace
-	broken int // promises that were not kept
+
+	broken   int // promises that were not kept
+	unproven int // the same, on a machine too busy to tell
 
 	program string
 	key     string

@@ -32,8 +32,13 @@ func (d *demo) promise(kept bool, r lab.Report, format string, args ...any) {
 		d.tell("%s", d.screen.good(text))
 		return
 	}
-	d.broken++
-	d.tell("%s", d.screen.bad("! "+text))
+	if r.MaxLateness > lab.MaxProberLateness || r.Lost > 0 {
+		d.unproven++
+		d.tell("%s", d.screen.bad("? "+text+"  The machine was too busy to measure."))
+	} else {
+		d.broken++
+		d.tell("%s", d.screen.bad("! "+text))
+	}
 	d.tell("  what was seen: %s", strings.ReplaceAll(r.String(), "\n", "\n   "))
 }
 
@@ -115,7 +120,7 @@ func (d *demo) powerLoss(ctx context.Context) error {
 	outage := r.Window(cut, back).LongestOutage
 	low, high, grant := 2*demoAdvert+skew, 3*demoAdvert+skew, slack+r.MaxLateness
 	d.promise(outage >= low-grant && outage <= high+grant, r,
-		"The client reached nobody for %s ms, then lb2.  (VRRP's own bounds: %s to %s ms)", ms(outage), ms(low), ms(high))
+		"Nobody for %s ms, then lb2.  (VRRP's own bounds: %s to %s ms)", ms(outage), ms(low), ms(high))
 	d.returned(r, back)
 	return nil
 }
@@ -130,7 +135,7 @@ func (d *demo) returned(r lab.Report, since time.Duration) {
 			break
 		}
 	}
-	d.promise(at >= 0, w, "Back, lb1 listened for %s s and took the address from lb2 by its priority.  (nobody: %d ms, both: %d ms)",
+	d.promise(at >= 0, w, "Back, lb1 listened for %s s, then took over from lb2.  (nobody %d ms, both %d ms)",
 		seconds(max(at, 0)), w.NoneMS, w.DualMS)
 }
 
@@ -239,7 +244,7 @@ func (d *demo) startOther(ctx context.Context) <-chan lab.Report {
 func (d *demo) tellOther(result <-chan lab.Report) {
 	r, ok := <-result
 	if ok {
-		d.tell("keepalived beside it, same three nodes, same block: two or more holders for %s ms.", ms(time.Duration(r.DualMS)*time.Millisecond))
+		d.tell("keepalived beside it, same block: two or more holders for %s ms.", ms(time.Duration(r.DualMS)*time.Millisecond))
 	}
 }
 
@@ -280,7 +285,7 @@ func (d *demo) orderlyStop(ctx context.Context) error {
 	skew := demoNodes[1].skew()
 	outage := r.Window(term, back).LongestOutage
 	d.promise(outage <= skew+slack+r.MaxLateness, r,
-		"It said goodbye and ended within %s ms; nobody for %s ms, then lb2.  (its Skew_Time: %s ms)", ms(ended-term), ms(outage), ms(skew))
+		"It ended in %s ms.  Nobody for %s ms, then lb2.  (Skew_Time of lb2: %s ms)", ms(ended-term), ms(outage), ms(skew))
 	d.returned(r, back)
 	return nil
 }

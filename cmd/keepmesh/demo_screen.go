@@ -29,15 +29,16 @@ type screen struct {
 	width   int
 	full    string // a block of a node that answers
 	empty   string // of one that does not
-	under   string // points at the moment of a mark
+	under   string // points at the moment of a mark, with its text to the right
+	over    string // and with its text to the left
 }
 
 func newScreen(out io.Writer, plain bool) *screen {
-	s := &screen{out: out, width: 80, full: "#", empty: ".", under: "^"}
+	s := &screen{out: out, width: 80, full: "#", empty: ".", under: "^", over: "^"}
 	for _, v := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
 		if set := os.Getenv(v); set != "" {
 			if set = strings.ToLower(set); strings.Contains(set, "utf-8") || strings.Contains(set, "utf8") {
-				s.full, s.empty, s.under = "▇", "▁", "└"
+				s.full, s.empty, s.under, s.over = "▇", "▁", "└", "┘"
 			}
 			break
 		}
@@ -74,13 +75,14 @@ func (s *screen) bad(text string) string  { return s.paint("31", text) }
 func (s *screen) quote(text string) {
 	for _, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
 		const indent = "   | "
-		for len(indent)+len(line) > s.width && strings.HasPrefix(line, "! ") {
+		sentence := strings.HasPrefix(line, "! ")
+		for len(indent)+len(line) > s.width && sentence {
 			cut := strings.LastIndexByte(line[:s.width-len(indent)], ' ')
 			if cut <= 2 {
 				break
 			}
 			fmt.Fprintln(s.out, indent+line[:cut])
-			line = "! " + line[cut+1:]
+			line = "  " + line[cut+1:]
 		}
 		fmt.Fprintln(s.out, strings.TrimRight(indent+line, " "))
 	}
@@ -231,7 +233,10 @@ func (s *strip) ruler(first int) string {
 		at := margin + m.cell - first
 		text := s.under + " " + m.text
 		length := len(m.text) + 2
-		if at < used || at+length >= s.width {
+		if at+length >= s.width { // no room to the right of it
+			text, at = m.text+" "+s.over, at-length+1
+		}
+		if at < used {
 			continue
 		}
 		row += strings.Repeat(" ", at-used) + text
