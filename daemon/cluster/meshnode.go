@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -172,12 +173,26 @@ func (m *meshNode) tellWire(view mesh.View) {
 		if n.Digest.Wire.Port != 0 {
 			addr = netip.AddrPortFrom(n.Addr.Addr(), n.Digest.Wire.Port)
 		}
-		w.Peers = append(w.Peers, ipc.WirePeer{Node: id, Name: n.Name, Addr: addr, Key: key[:], Boot: n.Digest.Wire.Boot})
+		w.Peers = append(w.Peers, ipc.WirePeer{
+			Node: id, Name: n.Name, Addr: addr, Key: key[:], Boot: n.Digest.Wire.Boot, Sources: sources(&n),
+		})
 	}
 	if text := fmt.Sprint(w.Boot, w.Bind, w.SelfName, w.Peers, w.Gone); text != m.lastWire {
 		m.lastWire = text
 		m.p.tell(&ipc.Message{Wire: w})
 	}
+}
+
+// sources are the addresses that a node's own adverts come from.
+func sources(n *mesh.Node) []netip.Addr {
+	var out []netip.Addr
+	for i := range n.Digest.Instances {
+		if a := n.Digest.Instances[i].Source; a.IsValid() && !slices.Contains(out, a) {
+			out = append(out, a)
+		}
+	}
+	slices.SortFunc(out, netip.Addr.Compare)
+	return out
 }
 
 // wirePort is the UDP port of the second wire: the shared port + 1.

@@ -134,6 +134,9 @@ type WirePeer struct {
 	Addr netip.AddrPort
 	Key  []byte
 	Boot uint64 // of its wire, as it gossips it; 0: not known
+	// Sources are the addresses its own adverts come from: neighbours on the
+	// LAN that a probe can ask.
+	Sources []netip.Addr `json:",omitempty"`
 }
 
 // Ask asks the vrrp process for a Snapshot with the same Seq.

@@ -123,7 +123,9 @@ func (p *process) setWire(w *ipc.Wire) {
 		delete(p.peers, id)
 	}
 	for _, peer := range w.Peers {
-		p.peers[peer.Node] = speaker.WirePeer{Node: peer.Node, Name: peer.Name, Addr: peer.Addr, Key: peer.Key, Boot: peer.Boot}
+		p.peers[peer.Node] = speaker.WirePeer{
+			Node: peer.Node, Name: peer.Name, Addr: peer.Addr, Key: peer.Key, Boot: peer.Boot, Sources: peer.Sources,
+		}
 	}
 	for _, peer := range p.peers {
 		cfg.Peers = append(cfg.Peers, peer)

@@ -27,13 +27,15 @@ type WireConfig struct {
 
 // WirePeer is one member of the mesh; Key has wire.KeySize bytes. Boot is the
 // boot that the mesh knows of its wire, 0 for none: datagrams of earlier ones
-// are recordings.
+// are recordings. Sources are the addresses its own adverts come from.
 type WirePeer struct {
 	Boot uint64
 	Node [16]byte
 	Name string
 	Addr netip.AddrPort
 	Key  []byte
+
+	Sources []netip.Addr
 }
 
 // secondWire is the UDP socket between the nodes.
@@ -57,6 +59,8 @@ type wirePeer struct {
 	rawLen uintptr
 	key    []byte
 	sealer *wire.Sealer
+
+	sources []netip.Addr
 }
 
 func (w *secondWire) peerIDs() []veto.NodeID {
@@ -161,7 +165,7 @@ func (w *secondWire) setPeers(cfg WireConfig) error {
 	for _, p := range cfg.Peers {
 		old := w.peer(p.Node)
 		if old != nil && slices.Equal(old.key, p.Key) {
-			old.name = p.Name
+			old.name, old.sources = p.Name, p.Sources
 			old.setAddr(p.Addr)
 			old.sealer.RequireBoot(p.Boot)
 			next = append(next, old)
@@ -172,7 +176,7 @@ func (w *secondWire) setPeers(cfg WireConfig) error {
 			errs = append(errs, fmt.Errorf("second wire to %s: %w", p.Name, err))
 			continue
 		}
-		n := &wirePeer{node: p.Node, name: p.Name, key: p.Key, sealer: sealer}
+		n := &wirePeer{node: p.Node, name: p.Name, key: p.Key, sealer: sealer, sources: p.Sources}
 		n.setAddr(p.Addr)
 		n.sealer.RequireBoot(p.Boot)
 		next = append(next, n)
@@ -311,6 +315,10 @@ func (s *Speaker) datagram(w *secondWire, b []byte) {
 		if w.msg.Type == wire.TypeQuery {
 			w.out.Type, w.out.Nonce, w.out.Tag = wire.TypeAnswer, w.msg.Nonce, w.msg.Tag
 			w.out.Answer = wire.Answer{Kind: wire.Unknown, AdvertAge: wire.Never, LANHeard: wire.Never}
+			if m != nil {
+				// The asker may hear the adverts of this address on its LAN.
+				w.out.Answer.Source = m.source
+			}
 			w.sendTo(p)
 		}
 		return

@@ -211,7 +211,8 @@ type lanProbe struct {
 // probeRepeats is how often each question is asked within the time given.
 const probeRepeats = 3
 
-// probeTargets bounds how many neighbours are asked beside the addresses.
+// probeTargets bounds how many neighbours are asked beside the addresses, and
+// how many routers beside those.
 const probeTargets = 4
 
 func (s *Speaker) startProbe(now vrrp.Instant, m *member, p *lanProbe, round uint64, within time.Duration, canary, vips bool) {
@@ -222,13 +223,18 @@ func (s *Speaker) startProbe(now vrrp.Instant, m *member, p *lanProbe, round uin
 		usable:  up && link.Up && m.cfg.Key.Family == 4 && onLink(m, link),
 		targets: s.kernel.Neighbours(dev),
 	}
-	for _, h := range m.heard {
-		if h.Source.Is4() && h.Source != m.source && inside(h.Source, link) && !slices.Contains(p.targets, h.Source) {
-			p.targets = append(p.targets, h.Source)
-		}
-	}
 	p.targets = slices.DeleteFunc(p.targets, func(a netip.Addr) bool { return slices.Contains(m.inst.VIPs, a) })
 	p.targets = p.targets[:min(len(p.targets), probeTargets)]
+	for _, h := range m.heard {
+		p.addTarget(h.Source, m, link)
+	}
+	if s.wire != nil {
+		for _, peer := range s.wire.peers {
+			for _, source := range peer.sources {
+				p.addTarget(source, m, link)
+			}
+		}
+	}
 	if canary && up {
 		for _, x := range link.Prefixes {
 			if x.Addr().Is4() && x.Bits() < 31 {
@@ -238,6 +244,14 @@ func (s *Speaker) startProbe(now vrrp.Instant, m *member, p *lanProbe, round uin
 		}
 	}
 	s.probeDue(now, m, p)
+}
+
+// addTarget adds an address that another router of the LAN has.
+func (p *lanProbe) addTarget(a netip.Addr, m *member, link Link) {
+	if a.Is4() && a != m.source && len(p.targets) < 2*probeTargets && inside(a, link) &&
+		!slices.Contains(p.targets, a) && !slices.Contains(m.inst.VIPs, a) {
+		p.targets = append(p.targets, a)
+	}
 }
 
 // onLink says whether the LAN can be asked at all: unicast peers in other

@@ -118,8 +118,11 @@ func (m *Machine) onAnswer(now vrrp.Instant, e *Answer) {
 		return
 	}
 	p.asked, p.answer = asked, *e
-	if e.Kind != UnknownKind {
+	switch {
+	case e.Kind != UnknownKind:
 		p.source, p.priority = e.Source, e.Priority
+	case e.Source.IsValid():
+		p.source = e.Source
 	}
 	p.answeredAt = now
 	p.hearsAt = 0

@@ -13,6 +13,7 @@ type backing struct {
 	lanHeard bool
 	anyAt    vrrp.Instant // last advert with a priority on either wire
 	frameAt  vrrp.Instant // last foreign frame on the LAN
+	lanFrom  netip.Addr   // source of the last advert on the LAN
 	holder   int          // index of the member heard last, -1 for none
 	speaker  int          // index of the member whose word was weighed last, -1 for none
 	other    int          // a second one, -1 for none
@@ -65,7 +66,7 @@ func (m *Machine) heard(now vrrp.Instant, i int, e *Advert, newcomer bool) {
 		c.holder = i
 	}
 	if e.Wire == vrrp.LAN {
-		c.lanAt, c.lanHeard = now, true
+		c.lanAt, c.lanHeard, c.lanFrom = now, true, e.Source
 		c.frameAt = now
 		m.endCase(now)
 	}

@@ -95,7 +95,7 @@ type Answer struct {
 	Kind      AnswerKind
 	AdvertAge time.Duration // since its last advert reached its kernel on the LAN; Never
 	Priority  uint8         // effective
-	Source    netip.Addr
+	Source    netip.Addr    // of its adverts; of an unknown instance: of the one with the same VRID, if any
 	Candidate bool          // would take over now
 	LANHeard  time.Duration // since it last heard the holder in question on the LAN; Never
 }

@@ -112,6 +112,10 @@ func (m *Machine) weigh(now vrrp.Instant) Verdict {
 // weighSilent is the table's lower half: no member is taken to hold.
 func (m *Machine) weighSilent(now vrrp.Instant) Verdict {
 	c := &m.c
+	if c.holder < 0 && c.lanFrom.IsValid() {
+		// Its address was learnt after its last advert, from its answer.
+		c.holder = m.bySource(c.lanFrom)
+	}
 	said := -1
 	for i := range m.members {
 		if m.says(now, &m.members[i]) == sayWedged {
