@@ -521,3 +521,10 @@ type (
 	statusOf   = status.Status
 	instanceOf = status.Instance
 )
+
+func vipOf(text string) netip.Addr { return netip.MustParseAddr(text) }
+
+// contains says whether a line has the text in it.
+func contains(lines []string, text string) bool {
+	return slices.ContainsFunc(lines, func(line string) bool { return strings.Contains(line, text) })
+}
