@@ -44,6 +44,7 @@ func (d *decoder) checkScripts() {
 		return
 	}
 	var violation *scriptUse
+	var disabled []*Script
 	insecure := false
 	for n := range uses {
 		u := &uses[n]
@@ -52,6 +53,10 @@ func (d *decoder) checkScripts() {
 		}
 		file, runs := d.checkScriptFile(u)
 		if !runs {
+			// A relative path is judged where it is run.
+			if relative := strings.Contains(u.spec.Args[0], "/") && !path.IsAbs(u.spec.Args[0]); u.tracked != nil && !relative {
+				disabled = append(disabled, u.tracked)
+			}
 			continue
 		}
 		if violation == nil {
@@ -63,6 +68,7 @@ func (d *decoder) checkScripts() {
 			}
 		}
 	}
+	d.disable(disabled)
 	if violation != nil && !d.cfg.Global.ScriptSecurity {
 		message := "scripts run as root without script security"
 		if insecure {
@@ -74,6 +80,27 @@ func (d *decoder) checkScripts() {
 		}
 		d.out(Problem{Pos: violation.spec.Pos, Severity: Warning, Code: code, Path: violation.path, Keyword: violation.keyword,
 			Message: message, Hint: "SECURITY VIOLATION in keepalived's words: enable_script_security and script_user in global_defs"})
+	}
+}
+
+// disable removes scripts that cannot run, and whatever tracks them: keepalived
+// goes on as if they were not there.
+func (d *decoder) disable(scripts []*Script) {
+	if len(scripts) == 0 {
+		return
+	}
+	gone := func(name string) bool {
+		return slices.ContainsFunc(scripts, func(s *Script) bool { return s.Name == name })
+	}
+	untrack := func(t *Tracking) {
+		t.TrackScripts = slices.DeleteFunc(t.TrackScripts, func(x Track) bool { return gone(x.Name) })
+	}
+	d.cfg.Scripts = slices.DeleteFunc(d.cfg.Scripts, func(s *Script) bool { return gone(s.Name) })
+	for _, i := range d.cfg.Instances {
+		untrack(&i.Tracking)
+	}
+	for _, g := range d.cfg.SyncGroups {
+		untrack(&g.Tracking)
 	}
 }
 

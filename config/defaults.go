@@ -6,6 +6,11 @@ import (
 	"time"
 )
 
+const (
+	defaultSNMPInterval = 5 * time.Second
+	defaultDBusName     = "org.keepalived.Vrrp1"
+)
+
 // presetGlobals gives the values that stand before any text is read.
 func (d *decoder) presetGlobals() {
 	g := &d.cfg.Global
@@ -29,8 +34,8 @@ func (d *decoder) presetGlobals() {
 	for _, p := range []*Sched{&g.VRRP, &g.Checker, &g.BFD} {
 		p.RLimitRTTime = 10000
 	}
-	g.SNMPVSInterval = 5 * time.Second
-	g.DBusServiceName = "org.keepalived.Vrrp1"
+	g.SNMPVSInterval = defaultSNMPInterval
+	g.DBusServiceName = defaultDBusName
 	g.JSONVersion = 1
 }
 

@@ -11,23 +11,65 @@ import (
 	"time"
 )
 
-// WriteVRRP writes the effective VRRP configuration as a keepalived.conf:
-// globals that VRRP uses, static objects, scripts, groups and instances with
-// every default spelt out. Loading it gives the same model.
-func (c *Config) WriteVRRP(w io.Writer) error {
-	d := &dumper{w: bufio.NewWriter(w)}
+// WriteEffective writes the whole model as a keepalived.conf with every default
+// spelt out that 2.2.7 has a word for. Loading it gives the same model; what
+// was refused, and what nothing uses, is left out.
+func (c *Config) WriteEffective(w io.Writer) error {
+	b := bufio.NewWriter(w)
+	writeEntries(b, c.entries(), 0)
+	return b.Flush()
+}
+
+// entry is one statement of a written configuration, or a block of them.
+type entry struct {
+	key  string // the keyword; empty for a line of a list
+	text string // the whole statement
+	id   string // what tells blocks of one keyword apart
+	kind entryKind
+	body []*entry
+}
+
+type entryKind uint8
+
+const (
+	entryLine entryKind = iota
+	entryBlock
+	entryList
+)
+
+func writeEntries(w *bufio.Writer, list []*entry, depth int) {
+	for n, e := range list {
+		if depth == 0 && n > 0 && (e.kind != entryLine || list[n-1].kind != entryLine) {
+			w.WriteByte('\n')
+		}
+		for range depth {
+			w.WriteString("    ")
+		}
+		w.WriteString(e.text)
+		if e.kind == entryLine {
+			w.WriteByte('\n')
+			continue
+		}
+		w.WriteString(" {\n")
+		writeEntries(w, e.body, depth+1)
+		for range depth {
+			w.WriteString("    ")
+		}
+		w.WriteString("}\n")
+	}
+}
+
+// entries gives the model as statements, in the order of keepalived's manual.
+func (c *Config) entries() []*entry {
+	d := &dumper{stack: []*entry{{}}}
+	d.root(&c.Global)
 	d.global(&c.Global)
-	d.list("static_ipaddress", len(c.StaticAddresses), func(i int) string { return rawLine(c.StaticAddresses[i].Raw) })
-	d.list("static_routes", len(c.StaticRoutes), func(i int) string { return rawLine(c.StaticRoutes[i].Raw) })
-	d.list("static_rules", len(c.StaticRules), func(i int) string { return rawLine(c.StaticRules[i].Raw) })
+	d.objects(c)
 	for _, s := range c.Scripts {
 		d.script(s)
 	}
 	for _, f := range c.TrackFiles {
-		d.open("track_file", f.Name)
-		d.set("file", quote(f.Path))
-		d.set("weight", weightText(f.Weight, f.Reverse))
-		d.close()
+		d.trackFile(f)
 	}
 	for _, p := range c.TrackProcesses {
 		d.process(p)
@@ -41,30 +83,40 @@ func (c *Config) WriteVRRP(w io.Writer) error {
 	for _, i := range c.Instances {
 		d.instance(i)
 	}
-	return d.w.Flush()
+	d.lvs(c)
+	return d.stack[0].body
 }
 
-// dumper writes blocks; bufio keeps the first error until Flush.
-type dumper struct {
-	w     *bufio.Writer
-	depth int
+// dumper collects entries; the innermost open block is the last of the stack.
+type dumper struct{ stack []*entry }
+
+func (d *dumper) add(e *entry) {
+	top := d.stack[len(d.stack)-1]
+	top.body = append(top.body, e)
 }
 
+// line adds a statement whose first word is its keyword, or a line of a list.
 func (d *dumper) line(s string) {
-	fmt.Fprintf(d.w, "%s%s\n", strings.Repeat("    ", d.depth), s)
+	e := &entry{text: s}
+	if d.stack[len(d.stack)-1].kind != entryList {
+		e.key, _, _ = strings.Cut(s, " ")
+	}
+	d.add(e)
 }
 
-func (d *dumper) open(words ...string) {
-	d.line(strings.Join(words, " ") + " {")
-	d.depth++
+func (d *dumper) open(words ...string) *entry {
+	text := strings.Join(words, " ")
+	e := &entry{key: words[0], text: text, id: text, kind: entryBlock}
+	d.add(e)
+	d.stack = append(d.stack, e)
+	return e
 }
 
-func (d *dumper) close() {
-	d.depth--
-	d.line("}")
-}
+func (d *dumper) close() { d.stack = d.stack[:len(d.stack)-1] }
 
-func (d *dumper) set(keyword string, value any) { d.line(fmt.Sprintf("%s %v", keyword, value)) }
+func (d *dumper) set(keyword string, value any) {
+	d.add(&entry{key: keyword, text: fmt.Sprintf("%s %v", keyword, value)})
+}
 
 func (d *dumper) flag(keyword string, on bool) {
 	if on {
@@ -97,7 +149,7 @@ func (d *dumper) list(keyword string, n int, line func(int) string) {
 	if n == 0 {
 		return
 	}
-	d.open(keyword)
+	d.open(keyword).kind = entryList
 	for i := range n {
 		d.line(line(i))
 	}
@@ -112,9 +164,12 @@ func quote(s string) string {
 	return `"` + s + `"`
 }
 
+// escapes are what unescape undoes in a quoted command or pattern.
+var escapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\t", `\t`)
+
 // quoteScript writes a command, of which escapes are interpreted.
 func quoteScript(s *ScriptSpec) string {
-	out := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\t", `\t`).Replace(s.Line) + `"`
+	out := `"` + escapes.Replace(s.Line) + `"`
 	if s.User != "" {
 		out += " " + s.User
 		if s.Group != "" {
@@ -152,63 +207,6 @@ func (d *dumper) spec(keyword string, s *ScriptSpec) {
 	}
 }
 
-func (d *dumper) fifo(prefix string, f *FIFO) {
-	if f.Path != "" {
-		words := []string{quote(f.Path)}
-		if f.User != "" {
-			words = append(words, f.User)
-		}
-		if f.Group != "" {
-			words = append(words, f.Group)
-		}
-		d.set(prefix, strings.Join(words, " "))
-	}
-	d.spec(prefix+"_script", f.Script)
-}
-
-func (d *dumper) global(g *Global) {
-	d.open("global_defs")
-	d.text("router_id", g.RouterID)
-	if g.ScriptUser != "" {
-		d.set("script_user", strings.TrimSpace(g.ScriptUser+" "+g.ScriptGroup))
-	}
-	d.flag("enable_script_security", g.ScriptSecurity)
-	d.set("vrrp_mcast_group4", g.McastGroup4)
-	d.set("vrrp_mcast_group6", g.McastGroup6)
-	d.set("vrrp_version", g.Version)
-	d.set("default_interface", g.DefaultInterface)
-	switch g.DynamicInterfaces {
-	case DynamicOff:
-	case DynamicOn:
-		d.line("dynamic_interfaces")
-	case DynamicAllowChanges:
-		d.line("dynamic_interfaces allow_if_changes")
-	}
-	d.garp("vrrp_", &g.GARP, 1)
-	d.set("vrrp_down_timer_adverts", g.DownTimerAdverts)
-	if g.GARPInterval > 0 {
-		d.set("vrrp_garp_interval", secsText(g.GARPInterval))
-	}
-	if g.GNAInterval > 0 {
-		d.set("vrrp_gna_interval", secsText(g.GNAInterval))
-	}
-	if g.StartupDelay > 0 {
-		d.set("vrrp_startup_delay", secsText(g.StartupDelay))
-	}
-	d.truth("vrrp_strict", g.Strict)
-	d.truth("vrrp_skip_check_adv_addr", g.SkipCheckAdvAddr)
-	d.truth("vrrp_lower_prio_no_advert", g.LowerPrioNoAdvert)
-	d.truth("vrrp_higher_prio_send_advert", g.HigherPrioSendAdv)
-	d.flag("vrrp_check_unicast_src", g.CheckUnicastSrc)
-	if g.VRRP.RTPriority > 0 {
-		d.set("vrrp_rt_priority", g.VRRP.RTPriority)
-	}
-	d.flag("vrrp_no_swap", g.VRRP.NoSwap)
-	d.fifo("notify_fifo", &g.NotifyFIFO)
-	d.fifo("vrrp_notify_fifo", &g.VRRPNotifyFIFO)
-	d.close()
-}
-
 // garp writes the announcement settings; extraMin is the least interval that
 // garp_extra_if takes here.
 func (d *dumper) garp(prefix string, g *GARP, extraMin time.Duration) {
@@ -228,7 +226,7 @@ func (d *dumper) garp(prefix string, g *GARP, extraMin time.Duration) {
 }
 
 func (d *dumper) script(s *Script) {
-	d.open("vrrp_script", s.Name)
+	d.open("vrrp_script", quote(s.Name))
 	spec := s.Spec
 	spec.User = ""
 	d.spec("script", &spec)
@@ -244,8 +242,22 @@ func (d *dumper) script(s *Script) {
 	d.close()
 }
 
+func (d *dumper) trackFile(f *TrackFile) {
+	d.open("track_file", quote(f.Name))
+	d.set("file", quote(f.Path))
+	d.set("weight", weightText(f.Weight, f.Reverse))
+	if f.Init {
+		text := fmt.Sprintf("init_file %d", f.InitValue)
+		if f.Overwrite {
+			text += " overwrite"
+		}
+		d.line(text)
+	}
+	d.close()
+}
+
 func (d *dumper) process(p *TrackProcess) {
-	d.open("vrrp_track_process", p.Name)
+	d.open("vrrp_track_process", quote(p.Name))
 	d.set("process", rawLine(p.Process))
 	switch p.Match {
 	case ParamNone:
@@ -274,7 +286,7 @@ func (d *dumper) process(p *TrackProcess) {
 }
 
 func (d *dumper) bfd(b *BFD) {
-	d.open("bfd_instance", b.Name)
+	d.open("bfd_instance", quote(b.Name))
 	d.addr("source_ip", b.Source)
 	d.addr("neighbor_ip", b.Neighbor)
 	d.set("min_rx", units(b.MinRx, time.Millisecond))
@@ -321,7 +333,7 @@ func (d *dumper) notify(n *Notify) {
 }
 
 func (d *dumper) group(g *SyncGroup) {
-	d.open("vrrp_sync_group", g.Name)
+	d.open("vrrp_sync_group", quote(g.Name))
 	d.list("group", len(g.Members), func(i int) string { return quote(g.Members[i].Name) })
 	d.flag("sync_group_tracking_weight", g.GlobalTracking)
 	d.tracking(&g.Tracking)

@@ -6,7 +6,7 @@ import (
 )
 
 func (d *dumper) instance(i *Instance) {
-	d.open("vrrp_instance", i.Name)
+	d.open("vrrp_instance", quote(i.Name))
 	d.flag("native_ipv6", i.NativeIPv6)
 	d.set("state", i.State)
 	d.text("interface", i.Interface)
