@@ -154,6 +154,7 @@ func (l *loader) load(reload bool) (*guardian.Version, error) {
 	}
 	machine := config.Machine()
 	machine.NodeID = node
+	machine.Resolve = nil // a resolver that does not answer must not delay an address
 	c, problems := config.Load(config.File(l.opt.ConfigFile), machine)
 	l.report(problems)
 	if c == nil {
