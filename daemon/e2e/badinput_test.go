@@ -94,8 +94,10 @@ func TestMistakesThatLeaveTheRestRunning(t *testing.T) {
 		conf string
 		says string
 	}{
-		"bad address":     {edit(t, good, "10.9.0.101/24", "10.9.0.999/24"), `keepalived\.conf:11:9: .*10\.9\.0\.999`},
-		"missing brace":   {strings.TrimSuffix(strings.TrimSpace(good), "}"), `keepalived\.conf:\d+:\d+: .*(brace|\})`},
+		"bad address":   {edit(t, good, "10.9.0.101/24", "10.9.0.999/24"), `keepalived\.conf:11:9: .*10\.9\.0\.999`},
+		"missing brace": {strings.TrimSuffix(strings.TrimSpace(good), "}"), `keepalived\.conf:\d+:\d+: .*(brace|\})`},
+		"missing script": {edit(t, good, "version 3", "version 3\n    track_script {\n        x\n    }") + "vrrp_script x {\n    script /etc/absent\n}\n",
+			`keepalived\.conf:18:\d+: .*vrrp_script x.*/etc/absent is not found`},
 		"unknown keyword": {edit(t, good, "version 3", "version 3\n    prioritty 200"), `keepalived\.conf:7:5: .*prioritty`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -143,4 +145,29 @@ func TestInterfaceThatAppearsLater(t *testing.T) {
 	w.inState(h, "VI_1", "FAULT")
 	w.still("10.9.0.99", "n1")
 	w.stop(p)
+}
+
+// Nodes that cannot become one mesh say why, and VRRP goes on between them: a
+// wrong key, and a seed whose name nobody knows.
+func TestMeshThatCannotFormSaysWhyAndVRRPGoesOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a, b := w.host("n1", "eth0", "10.9.0.1/24"), w.host("n2", "eth0", "10.9.0.2/24")
+	keys := []string{"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n", "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA=\n"}
+	start := func(n int, h *lab.Host, seed string, priority int) *lab.Proc {
+		w.write(h, "/etc/keepmesh/gossip.key", 0o600, keys[n-1])
+		mesh := fmt.Sprintf("mesh {\n    cluster_name edge\n    node_name n%d\n    bind 10.9.0.%d\n    join { %s }\n    bootstrap_expect 2\n    data_dir /var/lib/keepmesh\n    encrypt_key_file /etc/keepmesh/gossip.key\n}\n", n, n, seed)
+		p, err := h.Keepmesh(binary, quick("VI_1", 51, priority, "", "10.9.0.100/24"), mesh)
+		return w.started(h, p, err)
+	}
+	p := start(1, a, "nobody.invalid", 150)
+	q := start(2, b, "10.9.0.1", 100)
+	w.holds("10.9.0.100", "n1")
+	w.says(p, `nobody\.invalid`)
+	w.says(q, `(?i)10\.9\.0\.1.*(key|decrypt)|(key|decrypt).*10\.9\.0\.1`)
+	w.inState(b, "VI_1", "BACKUP")
+	w.stop(p)
+	w.holds("10.9.0.100", "n2")
+	w.stop(q)
+	w.holds("10.9.0.100")
 }
