@@ -196,9 +196,19 @@ func join(own *ipc.InstanceStatus, self *Node, others []Node, k key) Instance {
 	if out.VIPs == nil {
 		out.VIPs = []string{}
 	}
+	var since time.Time // when one that answers became holder
 	for i := range self.Instances {
 		if keyOf(&self.Instances[i]) == k && self.Instances[i].State == "MASTER" {
 			out.Owners = append(out.Owners, self.Name)
+			since = self.Instances[i].Since
+		}
+	}
+	speaking := speaker(self, others, k)
+	for n := range others {
+		for i := range others[n].Instances {
+			if x := &others[n].Instances[i]; others[n].Live && keyOf(x) == k && x.State == "MASTER" && x.Since.After(since) {
+				since = x.Since
+			}
 		}
 	}
 	for n := range others {
@@ -207,12 +217,21 @@ func join(own *ipc.InstanceStatus, self *Node, others []Node, k key) Instance {
 			if keyOf(theirs) != k {
 				continue
 			}
-			if theirs.State == "MASTER" {
+			state, reason := theirs.State, theirs.Reason
+			switch {
+			case others[n].Live:
+			case others[n].Name == speaking:
+				state, reason = "MASTER", "its adverts are heard; the node itself does not answer"
+			case state == "MASTER" && others[n].AsOf.Before(since):
+				// It said so before its successor took over.
+				state, reason = "UNKNOWN", "it was MASTER before the present holder"
+			}
+			if state == "MASTER" {
 				out.Owners = append(out.Owners, others[n].Name)
 			}
 			p := Peer{
-				Node: others[n].Name, State: theirs.State, Priority: theirs.Priority, EffectivePriority: theirs.Effective,
-				Reason: theirs.Reason, Verdict: theirs.Verdict, Terms: theirs.Terms, AsOf: others[n].AsOf, Live: others[n].Live,
+				Node: others[n].Name, State: state, Priority: theirs.Priority, EffectivePriority: theirs.Effective,
+				Reason: reason, Verdict: theirs.Verdict, Terms: theirs.Terms, AsOf: others[n].AsOf, Live: others[n].Live,
 			}
 			p.HeardMS, p.MeshHeardMS = heard(own, &others[n], theirs)
 			out.Peers = append(out.Peers, p)
@@ -228,6 +247,50 @@ func join(own *ipc.InstanceStatus, self *Node, others []Node, k key) Instance {
 		out.Master = own.Master
 	}
 	return out
+}
+
+// speaker is the node whose adverts one that answers heard last and lately
+// enough to be a backup to them; empty where there is none.
+func speaker(self *Node, others []Node, k key) string {
+	name, least := "", int64(-1)
+	look := func(n *Node) {
+		for i := range n.Instances {
+			own := &n.Instances[i]
+			if !n.Live || keyOf(own) != k || own.State != "BACKUP" {
+				continue
+			}
+			for j := range own.Heard {
+				h := &own.Heard[j]
+				if h.Priority == 0 || h.AgeMS >= own.DownMS || least >= 0 && h.AgeMS >= least {
+					continue
+				}
+				if from := sender(h, others, k); from != "" {
+					name, least = from, h.AgeMS
+				}
+			}
+		}
+	}
+	look(self)
+	for n := range others {
+		look(&others[n])
+	}
+	return name
+}
+
+// sender names the other node whose advert was heard.
+func sender(h *ipc.Heard, others []Node, k key) string {
+	for n := range others {
+		if h.Wire == "mesh" && h.Node != "" && h.Node == others[n].UUID {
+			return others[n].Name
+		}
+		for i := range others[n].Instances {
+			theirs := &others[n].Instances[i]
+			if h.Wire == "lan" && keyOf(theirs) == k && theirs.Source != "" && theirs.Source == h.Source {
+				return others[n].Name
+			}
+		}
+	}
+	return ""
 }
 
 // heard says when own heard the other node, by wire.

@@ -129,3 +129,43 @@ func TestExplainSaysWhatWouldHappen(t *testing.T) {
 		}
 	}
 }
+
+// The cluster process of the holder stands still, gossip takes the node for
+// dead, and its adverts go on.
+func TestHolderIsKnownByItsAdvertsWhereItDoesNotAnswer(t *testing.T) {
+	in := three()
+	for n := range in.Self.Instances[0].Heard {
+		in.Self.Instances[0].Heard[n].Priority = 150
+	}
+	in.Others[1] = node("lb1", "aa", false, inst("UNKNOWN", 150, "10.0.0.1"))
+	i := Assemble(in).Instances[0]
+	if i.Owner != "lb1" || i.Owners != nil || i.Peers[0].State != "MASTER" {
+		t.Errorf("owner %q (%v), shown as %q", i.Owner, i.Owners, i.Peers[0].State)
+	}
+	// Adverts older than the timer, or of one that resigned, say nothing.
+	for n := range in.Self.Instances[0].Heard {
+		in.Self.Instances[0].Heard[n].AgeMS = 3600
+	}
+	if i := Assemble(in).Instances[0]; i.Owner != "" || i.Peers[0].State != "UNKNOWN" {
+		t.Errorf("after the timer: owner %q, shown as %q", i.Owner, i.Peers[0].State)
+	}
+	in.Self.Instances[0].Heard = []ipc.Heard{{Source: "10.0.0.1", Wire: "lan", AgeMS: 10}}
+	if i := Assemble(in).Instances[0]; i.Owner != "" {
+		t.Errorf("after a farewell: owner %q", i.Owner)
+	}
+}
+
+// What a node said before its successor took over is no conflict.
+func TestFormerHolderThatDoesNotAnswerIsNoConflict(t *testing.T) {
+	in := three()
+	in.Self.Instances[0].State, in.Self.Instances[0].Since = "MASTER", now.Add(-500*time.Millisecond)
+	in.Others[1] = node("lb1", "aa", false, inst("MASTER", 150, "10.0.0.1"))
+	if i := Assemble(in).Instances[0]; i.Owner != "lb2" || i.Owners != nil || i.Peers[0].State != "UNKNOWN" {
+		t.Errorf("owner %q (%v), shown as %q", i.Owner, i.Owners, i.Peers[0].State)
+	}
+	// What it said since is one.
+	in.Others[1].AsOf = now.Add(-100 * time.Millisecond)
+	if i := Assemble(in).Instances[0]; len(i.Owners) != 2 {
+		t.Errorf("owners %v", i.Owners)
+	}
+}
