@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/keepmesh/keepmesh/daemon/ipc"
+	"github.com/keepmesh/keepmesh/daemon/realtime"
 	"github.com/keepmesh/keepmesh/daemon/settings"
 	"github.com/keepmesh/keepmesh/netif"
 	"github.com/keepmesh/keepmesh/vrrp"
@@ -59,6 +60,9 @@ func Run(control, events int, log *slog.Logger) error {
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(heapLimit)
 	runtime.LockOSThread()
+	if err := realtime.Raise(); err != nil {
+		log.Warn("the loop's thread is not above the others", "err", err)
+	}
 	p := &process{
 		ctx: context.Background(), log: log, boot: uint64(time.Now().UnixNano()),
 		links: map[int]*netif.Link{}, probers: map[string]*prober{}, peers: map[[16]byte]speaker.WirePeer{},
@@ -67,7 +71,7 @@ func Run(control, events int, log *slog.Logger) error {
 		return err
 	}
 	p.readLinks()
-	return p.loop.Run(p.speaker.Deadline, p.speaker.Due)
+	return p.loop.Run(p.speaker)
 }
 
 func (p *process) open(control, events int) (err error) {
@@ -225,6 +229,19 @@ func (p *process) commit(gen int) {
 	// What parsing and building left is garbage now; the steady state makes none.
 	runtime.GC()
 	debug.FreeOSMemory()
+	warmStack(0)
+}
+
+// warmStack makes the stack as large as a takeover needs it: the collector has
+// halved it, and growing costs page faults at the one moment that counts.
+//
+//go:noinline
+func warmStack(from byte) byte {
+	var room [32 << 10]byte
+	for n := range room {
+		room[n] = from + byte(n)
+	}
+	return room[room[1]]
 }
 
 // reconcile puts a generation into force: what instances lose goes first, then

@@ -15,6 +15,24 @@ import (
 // shortWait is the longest wait for which the loop keeps its processor.
 const shortWait = 2 * time.Millisecond
 
+// The kernel lets a ppoll end late by a thousandth of its length, whatever the
+// timer slack (select_estimate_accuracy in fs/select.c): 3.6 ms in the wait of
+// a backup at 1 s. And a Go thread that returns from a long system call finds
+// its runtime asleep, which wakes up and first of all preempts it. So a wait
+// that must end on time ends early by both, and the rest is a short wait.
+const (
+	lateShare  = 1000
+	settleTime = 500 * time.Microsecond
+)
+
+// firstPart is how much of a wait that must end on time is waited for first.
+func firstPart(wait time.Duration) time.Duration {
+	if wait < shortWait {
+		return wait
+	}
+	return wait - wait/lateShare - settleTime
+}
+
 // Now reads CLOCK_MONOTONIC.
 func Now() vrrp.Instant {
 	var ts unix.Timespec
@@ -75,10 +93,19 @@ func (l *Loop) Stop() {
 	_, _ = unix.Write(l.wake, one[:])
 }
 
-// Run calls handlers and, whenever the instant that next gives has come, due.
-// next returning false means that there is no deadline. It returns after Stop,
-// or with the error of ppoll.
-func (l *Loop) Run(next func() (vrrp.Instant, bool), due func(now vrrp.Instant)) error {
+// Timers is what Run serves.
+type Timers interface {
+	// Deadline is when Due is to be called; false means never.
+	Deadline() (vrrp.Instant, bool)
+	// Precise says that a fraction of a millisecond matters for it, and is worth
+	// a wake-up more.
+	Precise() bool
+	Due(now vrrp.Instant)
+}
+
+// Run calls handlers and, whenever a deadline has come, its timers. It returns
+// after Stop, or with the error of ppoll.
+func (l *Loop) Run(timers Timers) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	// The default slack of 50 µs would show in every advert. Refused only by
@@ -86,10 +113,10 @@ func (l *Loop) Run(next func() (vrrp.Instant, bool), due func(now vrrp.Instant))
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 	for !l.done {
 		wait := time.Duration(-1)
-		if at, ok := next(); ok {
-			wait = at.Sub(Now())
-			if wait < 0 {
-				wait = 0
+		if at, ok := timers.Deadline(); ok {
+			wait = max(at.Sub(Now()), 0)
+			if timers.Precise() {
+				wait = firstPart(wait)
 			}
 		}
 		n, err := l.poll(wait)
@@ -99,9 +126,9 @@ func (l *Loop) Run(next func() (vrrp.Instant, bool), due func(now vrrp.Instant))
 		if n > 0 {
 			l.dispatch()
 		}
-		if at, ok := next(); ok {
+		if at, ok := timers.Deadline(); ok {
 			if now := Now(); now >= at {
-				due(now)
+				timers.Due(now)
 			}
 		}
 	}

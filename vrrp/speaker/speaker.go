@@ -132,6 +132,8 @@ type Speaker struct {
 	wire    *secondWire
 	vetoes  vetoHeap
 
+	backups int // members in Backup
+
 	busy    bool
 	pending []vrrp.Event
 	holds   []vrrp.InstanceID
@@ -217,6 +219,10 @@ func (s *Speaker) Commit(p *Plan) {
 		}
 	}
 	s.members = kept
+	s.backups = 0
+	for _, m := range next {
+		s.backups += inBackup(m.state)
+	}
 	s.openSockets()
 	s.armVetoes(now)
 	s.settle(now)
@@ -266,6 +272,18 @@ func (s *Speaker) Deadline() (vrrp.Instant, bool) {
 		at, ok = v, true
 	}
 	return at, ok
+}
+
+// Precise implements Timers: the end of a backup's timer is what the others
+// wait for; an advert may leave a little late.
+func (s *Speaker) Precise() bool { return s.backups > 0 }
+
+// inBackup counts a state.
+func inBackup(s vrrp.State) int {
+	if s == vrrp.Backup {
+		return 1
+	}
+	return 0
 }
 
 // Due serves every timer that has run out. The sockets come first: an advert
@@ -354,6 +372,7 @@ func (s *Speaker) act(now vrrp.Instant, action vrrp.Action) {
 		s.wantHold(now, s.member(a.Instance), a.Preempt)
 	case *vrrp.StateChanged:
 		m := s.member(a.Instance)
+		s.backups += inBackup(a.To) - inBackup(m.state)
 		m.state = a.To
 		m.stats.transition(a.From, a.To)
 		s.vetoSelf(now, m)

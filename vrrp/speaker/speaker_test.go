@@ -330,7 +330,7 @@ func TestLoopServesDeadlineAndDescriptorAndStops(t *testing.T) {
 	var early atomic.Bool
 	done := make(chan error, 1)
 	go func() {
-		done <- loop.Run(func() (vrrp.Instant, bool) { return at, true }, func(now vrrp.Instant) {
+		done <- loop.Run(&funcTimers{func() (vrrp.Instant, bool) { return at, true }, func(now vrrp.Instant) {
 			if now < at {
 				early.Store(true)
 			}
@@ -342,7 +342,7 @@ func TestLoopServesDeadlineAndDescriptorAndStops(t *testing.T) {
 			if ticks > 3 && read > 0 {
 				loop.Stop()
 			}
-		})
+		}})
 	}()
 	select {
 	case err := <-done:
