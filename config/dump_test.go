@@ -10,6 +10,20 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
+// sameModel compares models up to where things were written.
+func sameModel() cmp.Option {
+	return cmp.Options{
+		cmpopts.IgnoreTypes(Pos{}, Block{}),
+		cmpopts.IgnoreUnexported(Script{}, Route{}, VirtualServer{}), cmpopts.IgnoreFields(Config{}, "Bundle"),
+		cmpopts.IgnoreFields(Address{}, "Raw"), cmpopts.IgnoreFields(Route{}, "Raw"), cmpopts.IgnoreFields(Rule{}, "Raw"),
+		cmpopts.EquateEmpty(),
+		cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+		// A script's weight becomes the line's own when written out.
+		cmpopts.IgnoreFields(Track{}, "HasWeight"),
+	}
+}
+
 func TestEffectiveConfigurationReloadsToTheSameModel(t *testing.T) {
 	var names []string
 	for _, pattern := range []string{"testdata/corpus/*.conf", "testdata/tutorials/*.conf"} {
@@ -21,16 +35,6 @@ func TestEffectiveConfigurationReloadsToTheSameModel(t *testing.T) {
 	}
 	opt := bench()
 	opt.Interfaces, opt.Scripts, opt.User = nil, nil, nil
-	same := cmp.Options{
-		cmpopts.IgnoreTypes(Pos{}, Block{}),
-		cmpopts.IgnoreUnexported(Script{}, Route{}, VirtualServer{}), cmpopts.IgnoreFields(Config{}, "Bundle"),
-		cmpopts.IgnoreFields(Address{}, "Raw"), cmpopts.IgnoreFields(Route{}, "Raw"), cmpopts.IgnoreFields(Rule{}, "Raw"),
-		cmpopts.EquateEmpty(),
-		cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
-		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
-		// A script's weight becomes the line's own when written out.
-		cmpopts.IgnoreFields(Track{}, "HasWeight"),
-	}
 	instances := 0
 	for _, name := range names {
 		t.Run(filepath.Base(name), func(t *testing.T) {
@@ -46,7 +50,7 @@ func TestEffectiveConfigurationReloadsToTheSameModel(t *testing.T) {
 					t.Errorf("%s\n%s", p, b.String())
 				}
 			}
-			if diff := cmp.Diff(want, got, same); diff != "" {
+			if diff := cmp.Diff(want, got, sameModel()); diff != "" {
 				t.Errorf("(-read +written and read again):\n%s\n%s", diff, b.String())
 			}
 		})
