@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // disk is what a Raft store does on disk.
@@ -28,7 +29,7 @@ func openDisk(dir string) (disk, error) {
 	}
 	path := filepath.Join(dir, "raft.db")
 	db, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &bbolt.Options{Timeout: time.Second}})
-	if errors.Is(err, bbolt.ErrTimeout) {
+	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("%s is in use: another keepmesh runs with this data_dir; stop it or give each its own", path)
 	}
 	if err != nil {

@@ -83,7 +83,7 @@ func TestHungDiskBecomesAnErrorForGood(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "the disk of data_dir hangs") {
 		t.Fatalf("got %v", err)
 	}
-	if got := <-failed; got != err {
+	if got := <-failed; !errors.Is(got, err) {
 		t.Errorf("onFail heard %v", got)
 	}
 	if s.idle() {
@@ -91,7 +91,7 @@ func TestHungDiskBecomesAnErrorForGood(t *testing.T) {
 	}
 	d.set(nil, nil)
 	close(hang)
-	if again := s.SetUint64([]byte("k"), 2); again != err {
+	if again := s.SetUint64([]byte("k"), 2); !errors.Is(again, err) {
 		t.Errorf("after it came back: %v, want the first error: Raft must not go on with a gap", again)
 	}
 	deadline := time.Now().Add(10 * time.Second)

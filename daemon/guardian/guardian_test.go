@@ -15,10 +15,9 @@ func TestRespawnBacksOffAsKeepalived(t *testing.T) {
 	for range 9 {
 		got = append(got, c.nextDelay(time.Second))
 	}
-	want := []time.Duration{0, 1, 2, 4, 8, 16, 32, 60, 60}
-	for n := range want {
-		if got[n] != want[n]*time.Second {
-			t.Errorf("delay %d is %s, want %s", n, got[n], want[n]*time.Second)
+	for n, seconds := range []float64{0, 1, 2, 4, 8, 16, 32, 60, 60} {
+		if got[n].Seconds() != seconds {
+			t.Errorf("delay %d is %s, want %v s", n, got[n], seconds)
 		}
 	}
 	if d := c.nextDelay(time.Minute); d != 0 {

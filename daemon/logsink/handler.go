@@ -90,8 +90,9 @@ func appendAttr(b []byte, prefix string, a slog.Attr) []byte {
 		return v.Time().AppendFormat(b, time.RFC3339Nano)
 	case slog.KindString:
 		return appendValue(b, v.String())
+	default: // anything else, and what handlers resolve before
+		return appendValue(b, fmt.Sprint(v.Any()))
 	}
-	return appendValue(b, fmt.Sprint(v.Any()))
 }
 
 // appendValue quotes what would not read as one word.

@@ -197,6 +197,7 @@ func (p *process) Report(a vrrp.Action) {
 		i := p.instances[a.Instance]
 		p.log.Info("priority changed", "instance", i.cfg.Name, "from", a.From, "to", a.To, "reason", a.Reason)
 		p.event("priority", i.cfg.Name, fmt.Sprintf("priority %d -> %d: %s", a.From, a.To, a.Reason))
+		p.priorityChanged(i, a)
 	case *vrrp.Note:
 		p.noted(a)
 	case *vrrp.SendAdvert, *vrrp.Hold, *vrrp.Release, *vrrp.Announce, *vrrp.WantHold:
@@ -218,6 +219,7 @@ var noteTexts = map[vrrp.NoteKind]string{
 	vrrp.LowerPriorityDiscarded: "received a lower priority advert: discarded, the timer runs on",
 	vrrp.LowerPriorityRejected:  "received a lower priority advert while MASTER: stays",
 	vrrp.SameAddress:            "received an advert with our own address and priority: two routers share an address",
+	vrrp.TwoOwners:              "another router claims to own the addresses (priority 255): one of the two configurations is wrong",
 	vrrp.PreemptDelayed:         "would preempt, waits for preempt_delay",
 	vrrp.GroupNotReady:          "would be MASTER, but its sync group is not ready",
 	vrrp.IntervalLearnt:         "learnt the master's advert interval",
@@ -231,7 +233,7 @@ func (p *process) noted(a *vrrp.Note) {
 		if i.cfg.Priority != 0 {
 			p.rxLowerPriority(i)
 		}
-	case vrrp.SameAddress:
+	case vrrp.SameAddress, vrrp.TwoOwners:
 		p.event("ALARM", i.cfg.Name, noteTexts[a.Kind])
 	case vrrp.LowerPriorityDiscarded, vrrp.PreemptDelayed, vrrp.GroupNotReady, vrrp.IntervalLearnt:
 	}

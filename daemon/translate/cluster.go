@@ -2,6 +2,8 @@ package translate
 
 import (
 	"math"
+	"net"
+	"strconv"
 
 	"github.com/keepmesh/keepmesh/config"
 	"github.com/keepmesh/keepmesh/daemon/settings"
@@ -12,6 +14,7 @@ func Cluster(c *config.Config, mesh *config.Mesh, nodeID string) settings.Cluste
 	out := settings.Cluster{
 		Bundle: c.Bundle, NodeID: nodeID, ScriptSecurity: c.Global.ScriptSecurity,
 		ScriptUser: c.Global.ScriptUser, ScriptGroup: c.Global.ScriptGroup, Mesh: mesh,
+		StatesOnReload: c.Global.FIFOStatesOnReload, Mail: mail(&c.Global),
 	}
 	tracked := map[string]bool{}
 	mark := func(tr *config.Tracking) {
@@ -27,11 +30,15 @@ func Cluster(c *config.Config, mesh *config.Mesh, nodeID string) settings.Cluste
 	}
 	for _, i := range c.Instances {
 		mark(&i.Tracking)
-		out.Hooks = append(out.Hooks, hooks("INSTANCE", i.Name, &i.Notify))
+		h := hooks("INSTANCE", i.Name, &i.Notify)
+		h.Mail, h.TellPriority = i.SMTPAlert, i.NotifyPriorityChanges
+		out.Hooks = append(out.Hooks, h)
 	}
 	for _, g := range c.SyncGroups {
 		mark(&g.Tracking)
-		out.Hooks = append(out.Hooks, hooks("GROUP", g.Name, &g.Notify))
+		h := hooks("GROUP", g.Name, &g.Notify)
+		h.Mail = g.SMTPAlert
+		out.Hooks = append(out.Hooks, h)
 	}
 	for _, s := range c.Scripts {
 		if id := string(scriptTracker(s.Name)); tracked[id] {
@@ -55,6 +62,17 @@ func Cluster(c *config.Config, mesh *config.Mesh, nodeID string) settings.Cluste
 		if f.Path != "" {
 			out.FIFOs = append(out.FIFOs, settings.FIFO{Path: f.Path, User: f.User, Group: f.Group, Script: command(f.Script)})
 		}
+	}
+	return out
+}
+
+func mail(g *config.Global) settings.Mail {
+	out := settings.Mail{
+		Timeout: g.SMTPConnectTimeout, Helo: g.SMTPHelo, From: g.NotificationEmailFrom, To: g.NotificationEmail,
+		RouterID: g.RouterID, NoFaults: g.NoEmailFaults,
+	}
+	if s := g.SMTPServer; s != nil {
+		out.Server = net.JoinHostPort(s.Host, strconv.Itoa(s.Port))
 	}
 	return out
 }

@@ -48,9 +48,6 @@ func (t *translator) address(a *config.Address, dev string) netif.Address {
 			out.Flags |= f.bit
 		}
 	}
-	if a.UseVMAC {
-		t.note(a.Pos, "%s: use_vmac has no effect yet: the address goes on %s", a.Prefix, dev)
-	}
 	return out
 }
 

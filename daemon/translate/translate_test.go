@@ -11,7 +11,6 @@ import (
 
 	"github.com/keepmesh/keepmesh/config"
 	"github.com/keepmesh/keepmesh/daemon/settings"
-	"github.com/keepmesh/keepmesh/netif"
 	"github.com/keepmesh/keepmesh/vrrp"
 )
 
@@ -247,7 +246,6 @@ func TestNumbered(t *testing.T) {
 
 func TestDefaultRouteIsOne(t *testing.T) {
 	v, _ := VRRP(load(t, strings.Replace(basic, "%s", "", 1)), nil)
-	var _ netif.Route = v.Instances[0].Routes[0]
 	if got := v.Instances[0].Routes[0].String(); got != "default via 10.0.0.254" {
 		t.Errorf("route %q", got)
 	}

@@ -14,6 +14,7 @@ import (
 // Tracker ids: what they name is part of `status`, so they read like words.
 func linkTracker(dev string) vrrp.TrackerID     { return vrrp.TrackerID("link:" + dev) }
 func sourceTracker(name string) vrrp.TrackerID  { return vrrp.TrackerID("source:" + name) }
+func virtualTracker(dev string) vrrp.TrackerID  { return vrrp.TrackerID("vmac:" + dev) }
 func wireTracker(name string) vrrp.TrackerID    { return vrrp.TrackerID("mute:" + name) }
 func scriptTracker(name string) vrrp.TrackerID  { return vrrp.TrackerID("script:" + name) }
 func processTracker(name string) vrrp.TrackerID { return vrrp.TrackerID("process:" + name) }
@@ -22,7 +23,7 @@ func fileTracker(name string) vrrp.TrackerID    { return vrrp.TrackerID("file:" 
 // VRRP translates everything that the vrrp process needs. mesh says whether
 // the node has a mesh, and with it a second wire.
 func VRRP(c *config.Config, mesh *config.Mesh) (settings.VRRP, []string) {
-	t := translator{c: c, mesh: mesh}
+	t := translator{c: c, mesh: mesh, taken: interfacesOf(c)}
 	out := settings.VRRP{
 		RTPriority: c.Global.VRRP.RTPriority, RTTimeMicros: c.Global.VRRP.RLimitRTTime,
 		NoSwap: c.Global.VRRP.NoSwap, Nice: c.Global.VRRP.Nice,
@@ -59,6 +60,7 @@ type translator struct {
 	c     *config.Config
 	mesh  *config.Mesh
 	notes []string
+	taken map[string]bool // names of interfaces, configured or given to virtual ones
 }
 
 func (t *translator) note(pos config.Pos, format string, a ...any) {
@@ -77,6 +79,8 @@ func (t *translator) unusable(i *config.Instance) string {
 		return "auth_type AH is not spoken yet"
 	case i.HMAC != nil:
 		return "auth_hmac is not spoken yet"
+	case i.IPVlan != nil && i.Family == config.IPv4 && !i.IPVlan.Addr.IsValid() && !i.McastSrcIP.IsValid() && !i.Unicast:
+		return "use_ipvlan needs an address to send from (use_ipvlan ADDRESS/LENGTH)"
 	}
 	return ""
 }
@@ -124,11 +128,17 @@ func (t *translator) instance(i *config.Instance) (vrrp.InstanceConfig, settings
 	}
 	r.Trackers = t.conditions(i)
 	s.WatchLinks = watched(i)
+	on := t.virtuals(i)
 	for k := range i.VIPs {
-		s.VIPs = append(s.VIPs, t.address(&i.VIPs[k], i.Interface))
+		s.VIPs = append(s.VIPs, t.address(&i.VIPs[k], on.carrier(&i.VIPs[k])))
 	}
 	for k := range i.VIPsExcluded {
-		s.Excluded = append(s.Excluded, t.address(&i.VIPsExcluded[k], i.Interface))
+		s.Excluded = append(s.Excluded, t.address(&i.VIPsExcluded[k], on.carrier(&i.VIPsExcluded[k])))
+	}
+	s.Base, s.Virtuals, s.VirtualSource = i.Interface, on.made, on.source
+	r.Key.Interface = on.sender()
+	for _, v := range on.made {
+		r.Trackers = append(r.Trackers, vrrp.Track{ID: virtualTracker(v.Name)})
 	}
 	for k := range i.VirtualRoutes {
 		if route, ok := t.route(&i.VirtualRoutes[k]); ok {

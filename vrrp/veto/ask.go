@@ -104,7 +104,7 @@ func (m *Machine) onAnswer(now vrrp.Instant, e *Answer) {
 	if i < 0 || !m.listening() {
 		return
 	}
-	asked := vrrp.Instant(0)
+	var asked vrrp.Instant
 	switch {
 	case c.round.at != 0 && e.Nonce == c.round.nonce:
 		asked = c.round.at

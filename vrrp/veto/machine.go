@@ -276,7 +276,8 @@ func (m *Machine) onSelf(now vrrp.Instant, e *Self) {
 }
 
 func (m *Machine) onAdvert(now vrrp.Instant, e *Advert) {
-	i, newcomer := -1, false
+	var i int
+	newcomer := false
 	if e.Wire == vrrp.Mesh {
 		if i = m.index(e.From); i < 0 {
 			return
