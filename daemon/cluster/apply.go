@@ -10,6 +10,7 @@ import (
 
 	"github.com/keepmesh/keepmesh/config"
 	"github.com/keepmesh/keepmesh/daemon/ipc"
+	"github.com/keepmesh/keepmesh/daemon/mail"
 	"github.com/keepmesh/keepmesh/daemon/notify"
 	"github.com/keepmesh/keepmesh/daemon/script"
 	"github.com/keepmesh/keepmesh/daemon/settings"
@@ -28,6 +29,7 @@ type offer struct {
 	files   []track.FileConfig
 	procs   []track.ProcessConfig
 	notify  notify.Config
+	mail    mail.Config
 }
 
 // broken is a tracked script that cannot run: it counts as failed, and status
@@ -145,8 +147,10 @@ func (p *process) prepareNotify(o *offer) {
 		o.notify.Hooks[notify.Object{Kind: kind, Name: h.Name}] = notify.Hooks{
 			Master: one(h.Master), Backup: one(h.Backup), Fault: one(h.Fault), Stop: one(h.Stop), Any: one(h.Any),
 			MasterRxLowerPri: one(h.MasterRxLowerPri), Deleted: one(h.Deleted), TellDeleted: h.Deleted != nil || h.DeletedBare,
+			Mail: h.Mail, TellPriority: h.TellPriority,
 		}
 	}
+	o.mail, o.notify.Mail = p.mailing(o.cfg.Mail)
 	for _, f := range o.cfg.FIFOs {
 		fc := notify.FIFOConfig{Path: f.Path, Script: one(f.Script)}
 		uid, gid, err := account(f.User, f.Group)
@@ -207,6 +211,8 @@ func (p *process) commit(gen int) {
 	if err := p.notifier.Apply(o.notify); err != nil {
 		p.log.Error("a FIFO cannot be used", "err", err)
 	}
+	p.mails.Apply(o.mail)
+	p.repeat = !first && o.cfg.StatesOnReload
 	p.cfg, p.model = o.cfg, o.model
 	p.hash.Store(configHash(&o.cfg.Bundle))
 	if o.mesh != nil {

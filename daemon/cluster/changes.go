@@ -17,7 +17,7 @@ func (p *process) stateChanged(s *ipc.State) {
 		kind = notify.Group
 	}
 	p.notifier.Notify(notify.Change{Kind: kind, Name: s.Name, State: s.To, Priority: s.Priority})
-	if s.RxLowerPri {
+	if s.RxLowerPri || s.NewPriority {
 		return
 	}
 	p.told[string(s.Kind)+" "+s.Name] = s.To
@@ -65,6 +65,10 @@ func (p *process) caughtUp() {
 	}
 	for n := range snap.Groups {
 		check(ipc.Group, snap.Groups[n].Name, snap.Groups[n].State, 0)
+	}
+	if p.repeatSeq != 0 && snap.Seq >= p.repeatSeq {
+		p.repeatSeq = 0
+		p.repeatStates(&snap)
 	}
 	if p.mesh != nil {
 		p.mesh.publish(&snap)

@@ -15,6 +15,7 @@ import (
 	"github.com/keepmesh/keepmesh/config"
 	"github.com/keepmesh/keepmesh/daemon/events"
 	"github.com/keepmesh/keepmesh/daemon/ipc"
+	"github.com/keepmesh/keepmesh/daemon/mail"
 	"github.com/keepmesh/keepmesh/daemon/notify"
 	"github.com/keepmesh/keepmesh/daemon/script"
 	"github.com/keepmesh/keepmesh/daemon/settings"
@@ -39,8 +40,13 @@ type process struct {
 	files    *track.Files
 	procs    *track.Processes
 	notifier *notify.Notifier
+	mails    *mail.Queue
 	told     map[string]string // last state told, by kind and name
 	vrrpBoot uint64            // of the vrrp process that said Hello last
+	// repeat asks for the states of the snapshot after the next Hello,
+	// repeatSeq, to be written to the FIFOs.
+	repeat    bool
+	repeatSeq uint64
 
 	cfg     settings.Cluster
 	hash    atomic.Value // string: of the configuration in force
@@ -71,6 +77,7 @@ func Run(control, eventsFD int, log *slog.Logger) error {
 		return err
 	}
 	p.notifier = notify.New(p.exec, log)
+	p.mails = mail.New(mail.Options{Log: log})
 	p.scripts = track.NewTracker(p.exec, log, p.scriptChanged)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
@@ -191,7 +198,10 @@ func (p *process) fromVRRP(m *ipc.Message) {
 			p.mesh.vrrpRestarted()
 		}
 		p.vrrpBoot = m.Hello.Boot
-		p.ask()
+		seq := p.ask()
+		if p.repeat {
+			p.repeat, p.repeatSeq = false, seq
+		}
 	case m.State != nil:
 		p.stateChanged(m.State)
 	case m.Event != nil:
@@ -216,15 +226,20 @@ func (p *process) answer(m *ipc.Message) {
 	}
 }
 
-func (p *process) ask() { p.tell(&ipc.Message{Ask: &ipc.Ask{Seq: p.store.next()}}) }
+// ask asks the vrrp process for a snapshot and gives its number.
+func (p *process) ask() uint64 {
+	seq := p.store.next()
+	p.tell(&ipc.Message{Ask: &ipc.Ask{Seq: seq}})
+	return seq
+}
 
 // happened adds to the event log.
 func (p *process) happened(kind, instance, text string) {
 	p.history.Add(events.Event{At: time.Now(), Node: p.node, Kind: kind, Instance: instance, Text: text})
 }
 
-// stop ends everything; STOP scripts were started by the vrrp process's last
-// messages and get a second.
+// stop ends everything; STOP scripts and mails were started by the vrrp
+// process's last messages and get a second.
 func (p *process) stop() error {
 	p.scripts.Close()
 	p.closeWatched()
@@ -232,6 +247,12 @@ func (p *process) stop() error {
 	p.mesh.stop()
 	ctx, cancel := context.WithTimeout(context.Background(), stopScripts)
 	defer cancel()
+	mailed := make(chan struct{})
+	go func() {
+		p.mails.Close(ctx)
+		close(mailed)
+	}()
+	defer func() { <-mailed }()
 	if err := p.notifier.Flush(ctx); err != nil {
 		p.log.Warn("notify scripts still run at the end; they are left to finish", "limit", stopScripts)
 	}

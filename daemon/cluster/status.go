@@ -22,7 +22,7 @@ import (
 func (p *process) nodeStatus(ctx context.Context) status.Node {
 	before, arrived := p.store.last()
 	select {
-	case p.jobs <- p.ask:
+	case p.jobs <- func() { p.ask() }:
 	case <-ctx.Done():
 	}
 	fresh := false

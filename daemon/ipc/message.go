@@ -93,6 +93,9 @@ type State struct {
 	// RxLowerPri marks keepalived's MASTER_RX_LOWER_PRI, which is no
 	// transition but is notified like one.
 	RxLowerPri bool `json:",omitempty"`
+	// NewPriority marks MASTER_PRIORITY and BACKUP_PRIORITY: a new effective
+	// priority in an unchanged state.
+	NewPriority bool `json:",omitempty"`
 	// Deleted marks an instance that a reload removed.
 	Deleted bool `json:",omitempty"`
 }

@@ -81,6 +81,8 @@ type Hooks struct {
 	// TellPriority is notify_priority_changes; without it MasterPriority and
 	// BackupPriority are not told.
 	TellPriority bool
+	// Mail is smtp_alert: Config.Mail is called for transitions.
+	Mail bool
 }
 
 // own is the script for one state.
@@ -116,6 +118,9 @@ type Config struct {
 	Hooks map[Object]Hooks
 	// FIFOs in the order of writing: notify_fifo, then vrrp_notify_fifo.
 	FIFOs []FIFOConfig
+	// Mail is called, after scripts and FIFOs, for each transition of an object
+	// with Hooks.Mail. It must not wait. Nil sends nothing.
+	Mail func(Change)
 }
 
 // Notifier tells changes. See the package comment.
@@ -125,6 +130,7 @@ type Notifier struct {
 
 	mu      sync.Mutex
 	hooks   map[Object]Hooks
+	mail    func(Change)
 	fifos   []*fifo
 	closed  bool
 	running map[*script.Run]struct{} // notify scripts, not readers of FIFOs
@@ -152,7 +158,7 @@ func (n *Notifier) Apply(cfg Config) error {
 	if n.closed {
 		return errors.New("notifier is closed")
 	}
-	n.hooks = cfg.Hooks
+	n.hooks, n.mail = cfg.Hooks, cfg.Mail
 	old := n.fifos
 	n.fifos = make([]*fifo, 0, len(cfg.FIFOs))
 	kept := func(c FIFOConfig) *fifo {
@@ -212,10 +218,26 @@ func (n *Notifier) Notify(c Change) {
 	if cmd := h.any(c.State); cmd != nil {
 		n.start(*cmd, []string{c.Kind.String(), c.Name, c.State, strconv.Itoa(c.Priority)})
 	}
+	n.write(c)
+	if h.Mail && n.mail != nil {
+		n.mail(c)
+	}
+}
+
+// write tells the FIFOs; the mutex is held.
+func (n *Notifier) write(c Change) {
 	line := c.Line()
 	for _, f := range n.fifos {
 		f.write(line)
 	}
+}
+
+// Repeat writes the line of an unchanged state to the FIFOs and tells nobody
+// else (fifo_write_vrrp_states_on_reload).
+func (n *Notifier) Repeat(c Change) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.write(c)
 }
 
 // start runs one notify script; the mutex is held.

@@ -79,6 +79,16 @@ func (p *process) rxLowerPriority(i *instance) {
 	})
 }
 
+// priorityChanged is told for instances with notify_priority_changes; whether
+// one has it, the cluster process knows.
+func (p *process) priorityChanged(i *instance, a *vrrp.PriorityChanged) {
+	word := "BACKUP_PRIORITY"
+	if v, ok := p.speaker.Instance(i.id); ok && v.State == vrrp.Active {
+		word = "MASTER_PRIORITY"
+	}
+	p.sendState(&ipc.State{Kind: ipc.Instance, Name: i.cfg.Name, To: word, Priority: int(a.To), At: time.Now(), NewPriority: true})
+}
+
 func (p *process) readEvents() {
 	for {
 		m, file, err := p.events.Receive()

@@ -49,6 +49,14 @@ type Instance struct {
 	Routes   []netif.Route
 	Rules    []netif.Rule
 
+	// Base is the configured interface. That of the Router's key is the one
+	// that adverts go by: a virtual one with use_vmac.
+	Base string
+	// Virtuals are the interfaces that are made for the instance.
+	Virtuals []netif.Virtual
+	// VirtualSource is the address that use_ipvlan puts on its interface.
+	VirtualSource netip.Prefix
+
 	// WatchLinks are the interfaces behind "link:" trackers.
 	WatchLinks []string
 	TrackLost  bool // a foreign deletion of an address sends the instance to BACKUP
@@ -81,6 +89,8 @@ type Cluster struct {
 	Processes               []Process
 	Hooks                   []Hooks
 	FIFOs                   []FIFO
+	StatesOnReload          bool // fifo_write_vrrp_states_on_reload
+	Mail                    Mail
 	ScriptUser, ScriptGroup string
 	// ScriptSecurity disables scripts that others than root could change.
 	ScriptSecurity bool
@@ -130,6 +140,19 @@ type Hooks struct {
 	Master, Backup, Fault, Stop, Any *Command
 	MasterRxLowerPri, Deleted        *Command
 	DeletedBare                      bool // notify_deleted without a script
+	Mail                             bool // smtp_alert
+	TellPriority                     bool // notify_priority_changes
+}
+
+// Mail is where alert mails go; none are sent without a Server and recipients.
+type Mail struct {
+	Server   string // host:port
+	Timeout  time.Duration
+	Helo     string // empty: the host name
+	From     string // empty: the daemon's user at the host
+	To       []string
+	RouterID string // empty: the host name
+	NoFaults bool   // no_email_faults
 }
 
 // FIFO is a named pipe that receives state changes.
