@@ -18,6 +18,16 @@ func (m MAC) String() string { return net.HardwareAddr(m[:]).String() }
 // MarshalText returns String, for logs and JSON.
 func (m MAC) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 
+// UnmarshalText reads what MarshalText wrote, and any other form of six octets.
+func (m *MAC) UnmarshalText(text []byte) error {
+	parsed, err := net.ParseMAC(string(text))
+	if err != nil || len(parsed) != len(m) {
+		return fmt.Errorf("%q is not an Ethernet address", text)
+	}
+	copy(m[:], parsed)
+	return nil
+}
+
 // Link is one interface as the kernel reports it.
 type Link struct {
 	Index int

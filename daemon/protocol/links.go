@@ -33,9 +33,11 @@ func (p *process) readMonitor() {
 		case netif.LinkChanged:
 			dirty = p.linkChanged(ev.Link) || dirty
 		case netif.LinkGone:
-			p.log.Warn("interface is gone", "iface", ev.Name)
-			delete(p.links, ev.Index)
-			dirty = true
+			if p.links[ev.Index] != nil {
+				p.log.Warn("interface is gone", "iface", ev.Name)
+				delete(p.links, ev.Index)
+				dirty = true
+			}
 		case netif.AddrAdded:
 			if l := p.links[ev.Index]; l != nil && ev.Ready && !slices.Contains(l.Addrs, ev.Prefix) {
 				l.Addrs = append(l.Addrs, ev.Prefix)
@@ -139,11 +141,18 @@ func (p *process) linkNamed(name string) *netif.Link {
 
 // publishLinks tells the speaker and the Router what the interfaces are now.
 func (p *process) publishLinks() {
+	p.repairVirtuals()
+	p.lendSources()
 	var usable []speaker.Link
 	for _, l := range p.links {
-		usable = append(usable, speaker.Link{Index: l.Index, Name: l.Name, Up: l.Up, MTU: l.MTU, Prefixes: l.Addrs})
+		on := speaker.Link{Index: l.Index, Name: l.Name, Up: l.Up, MTU: l.MTU, Prefixes: l.Addrs}
+		if below := p.linkNamed(p.base(l.Name)); below != nil {
+			on.Prefixes = below.Addrs // the LAN is the parent's
+		}
+		usable = append(usable, on)
 	}
 	p.speaker.SetLinks(usable)
+	p.tellVirtuals()
 	told := map[string]bool{}
 	for _, i := range p.instances {
 		if i == nil {
@@ -180,9 +189,11 @@ func (p *process) tellSource(i *instance) {
 	ev := vrrp.TrackerChanged{ID: vrrp.TrackerID("source:" + i.cfg.Name), State: vrrp.Up}
 	source := i.cfg.Key.Source
 	if !source.IsValid() {
-		source = p.primary(i.cfg.Key.Interface, i.cfg.Key.Family == 6)
+		if source = i.set.VirtualSource.Addr(); !source.IsValid() {
+			source = p.primary(p.base(i.cfg.Key.Interface), i.cfg.Key.Family == 6)
+		}
 		if !source.IsValid() {
-			ev.State, ev.Cause = vrrp.Down, fmt.Sprintf("interface %s has no address to send from", i.cfg.Key.Interface)
+			ev.State, ev.Cause = vrrp.Down, fmt.Sprintf("interface %s has no address to send from", p.base(i.cfg.Key.Interface))
 		}
 	} else if i.set.TrackSrc && !p.onHost(source) {
 		ev.State, ev.Cause = vrrp.Down, fmt.Sprintf("source address %s is not on this host", source)
@@ -229,6 +240,7 @@ type prober struct {
 
 // Probe implements speaker.Kernel.
 func (p *process) Probe(dev string, targets []netip.Addr) error {
+	dev = p.base(dev) // a virtual MAC speaks only for its holder
 	pr := p.probers[dev]
 	if pr == nil {
 		opened, err := netif.NewProber(dev)
@@ -248,7 +260,7 @@ func (p *process) Probe(dev string, targets []netip.Addr) error {
 }
 
 func (p *process) readProber(dev string, pr *prober) {
-	if err := pr.Drain(func(seen netif.ARPSeen) { p.speaker.ARPSeen(dev, seen.Sender, seen.ToMe && seen.IsReply, seen.IsMine) }); err != nil {
+	if err := pr.Drain(func(seen netif.ARPSeen) { p.arpSeen(dev, &seen) }); err != nil {
 		p.log.Debug("reading ARP", "iface", dev, "err", err)
 	}
 	if speaker.Now().Sub(pr.used) > proberIdle {
@@ -258,9 +270,20 @@ func (p *process) readProber(dev string, pr *prober) {
 	}
 }
 
+// arpSeen tells of a packet on dev to the instances there and above it.
+func (p *process) arpSeen(dev string, seen *netif.ARPSeen) {
+	toMe := seen.ToMe && seen.IsReply
+	p.speaker.ARPSeen(dev, seen.Sender, toMe, seen.IsMine)
+	for name, v := range p.virtuals.wanted {
+		if v.Parent == dev {
+			p.speaker.ARPSeen(name, seen.Sender, toMe, seen.IsMine)
+		}
+	}
+}
+
 // Neighbours implements speaker.Kernel.
 func (p *process) Neighbours(dev string) []netip.Addr {
-	found, err := p.kernel.Neighbours(dev)
+	found, err := p.kernel.Neighbours(p.base(dev))
 	if err != nil {
 		p.log.Debug("reading neighbours", "iface", dev, "err", err)
 	}

@@ -40,6 +40,7 @@ type process struct {
 	monitor   *netif.Monitor
 	announcer *netif.Announcer
 	probers   map[string]*prober
+	virtuals  *virtuals
 
 	control, events *ipc.Conn
 
@@ -91,6 +92,7 @@ func (p *process) open(control, events int) (err error) {
 	if p.announcer, err = netif.NewAnnouncer(p.log); err != nil {
 		return err
 	}
+	p.virtuals = newVirtuals(netif.NewSysctls(p.log))
 	if p.loop, err = speaker.NewLoop(); err != nil {
 		return err
 	}
@@ -270,6 +272,7 @@ func (p *process) reconcile(o *offer) {
 	}
 	p.statics(false, without(p.cfg.StaticAddresses, o.cfg.StaticAddresses, sameAddress), without(p.cfg.StaticRoutes, o.cfg.StaticRoutes, sameRoute))
 	p.cfg = o.cfg
+	unwanted := p.makeVirtuals(&p.cfg)
 	p.statics(true, p.cfg.StaticAddresses, p.cfg.StaticRoutes)
 	// Removed instances are still needed while their farewell is carried out.
 	for _, i := range next {
@@ -289,6 +292,7 @@ func (p *process) reconcile(o *offer) {
 		}
 	}
 	p.instances = kept
+	p.removeVirtuals(unwanted)
 	for i, more := range gained {
 		p.restore(i)
 		for range max(i.cfg.Announce.Repeat, 1) {
@@ -321,5 +325,6 @@ func (p *process) stop() {
 	}
 	p.statics(false, p.cfg.StaticAddresses, p.cfg.StaticRoutes)
 	p.speaker.Close()
+	p.closeVirtuals()
 	p.loop.Stop()
 }
