@@ -28,8 +28,6 @@ const (
 const (
 	headerLen = 8
 	authLen   = 8
-	// hmacLen is keepalived's auth_hmac trailer (2.4.0).
-	hmacLen = 28
 )
 
 // Advert is an advertisement (RFC 9568 section 5.1, RFC 3768 section 5.1). The

@@ -13,12 +13,17 @@ type Expect struct {
 	Version  uint8
 	Unicast  bool
 	AuthType AuthType
-	Password [8]byte
+	Password [8]byte // AuthPass
+	AH       *AH     // AuthAH
+	HMAC     *HMAC   // auth_hmac; nil: none
 	// Interval is the configured advertisement interval. A VRRPv2 advert with
 	// another is dropped, a VRRPv3 one is learnt from.
 	Interval time.Duration
 	// Addresses is the expected list, as [AppendAddresses] writes it.
 	Addresses []byte
+	// CountOnly compares the number of addresses alone (skip_check_adv_addr,
+	// while the sender stays the same).
+	CountOnly bool
 	// OwnerIgnore drops adverts unread (owner_ignore_adverts).
 	OwnerIgnore bool
 
@@ -65,7 +70,8 @@ type Received struct {
 	IPv4 *IPv4
 }
 
-// FromIPv4 describes a PDU that came in h.
+// FromIPv4 describes a PDU that came in h, which it refers to: one value, reused,
+// keeps receiving free of garbage.
 func FromIPv4(h *IPv4) Received {
 	return Received{
 		Source: h.Source, Destination: h.Destination, Multicast: h.Destination.IsMulticast(),
@@ -82,13 +88,14 @@ func AppendAddresses(dst []byte, addresses []netip.Addr) []byte {
 }
 
 // Check judges an advert in keepalived's order: the first check that fails is
-// the verdict. An accepted advert may carry warnings. It does not allocate.
+// the verdict. An accepted advert may carry warnings. It does not allocate. The
+// marks against replay move with adverts that are authentic, accepted or not.
 func (e *Expect) Check(a *Advert, rx *Received) (Verdict, Warning) {
 	hasAH := rx.IPv4 != nil && rx.IPv4.AH != nil
 	if rx.IPv4 != nil && hasAH != (e.AuthType == AuthAH) {
 		return AHMismatch, 0
 	}
-	if !lengthRight(a) {
+	if !e.lengthRight(a) {
 		return LengthWrong, 0
 	}
 	if !e.Unicast && rx.TTL >= 0 && rx.TTL != 255 {
@@ -97,8 +104,16 @@ func (e *Expect) Check(a *Advert, rx *Received) (Verdict, Warning) {
 	if a.Version != e.Version {
 		return VersionWrong, 0
 	}
+	var warn Warning
+	if e.HMAC != nil {
+		v, w := e.HMAC.check(a, rx.Source)
+		if v != Accepted {
+			return v, 0
+		}
+		warn |= w
+	}
 	if a.Version == 2 {
-		if v := e.checkV2(a); v != Accepted {
+		if v := e.checkV2(a, rx); v != Accepted {
 			return v, 0
 		}
 	}
@@ -108,17 +123,14 @@ func (e *Expect) Check(a *Advert, rx *Received) (Verdict, Warning) {
 	if rx.IPv4 != nil && rx.IPv4.TotalLength != rx.IPv4.Received && !rx.IPv4.padded() {
 		return TotalLengthWrong, 0
 	}
-	var warn Warning
 	if a.Version == 3 && a.Interval != e.Interval {
 		warn |= IntervalDiffers
 	}
-	right, old := e.checksum(a, rx)
+	right, form := e.checksum(a, rx)
 	if !right {
 		return ChecksumWrong, 0
 	}
-	if old {
-		warn |= OldChecksum
-	}
+	warn |= form
 	if rx.IPv4 != nil || a.Family == FamilyIPv6 {
 		if rx.Multicast == e.Unicast {
 			return CastMismatch, 0
@@ -135,13 +147,14 @@ func (e *Expect) Check(a *Advert, rx *Received) (Verdict, Warning) {
 	return Accepted, warn
 }
 
-// lengthRight says whether the PDU is complete and nothing follows it. Padding
-// is not seen here: the IP header's length has cut it off.
-func lengthRight(a *Advert) bool {
-	return len(a.PDU) == a.wantLen() && len(a.Trailer) == 0
+// lengthRight says whether the PDU is complete and nothing follows it but the
+// trailer that auth_hmac allows. Padding is not seen here: the IP header's length
+// has cut it off.
+func (e *Expect) lengthRight(a *Advert) bool {
+	return len(a.PDU) == a.wantLen() && (len(a.Trailer) == 0 || e.HMAC != nil && len(a.Trailer) == hmacLen)
 }
 
-func (e *Expect) checkV2(a *Advert) Verdict {
+func (e *Expect) checkV2(a *Advert, rx *Received) Verdict {
 	switch {
 	case a.AuthType > AuthAH:
 		return AuthTypeUnknown
@@ -149,37 +162,50 @@ func (e *Expect) checkV2(a *Advert) Verdict {
 		return AuthTypeMismatch
 	case a.AuthType == AuthPass && e.Family == FamilyIPv4 && subtle.ConstantTimeCompare(a.Password, e.Password[:]) != 1:
 		return PasswordWrong
-	case a.AuthType == AuthAH:
-		return AHUnverified
-	case a.Interval != e.Interval:
+	}
+	if a.AuthType == AuthAH {
+		if e.AH == nil || rx.IPv4 == nil {
+			return AHWrong
+		}
+		if v := e.AH.check(rx.IPv4, a.PDU, e.Unicast); v != Accepted {
+			return v
+		}
+	}
+	if a.Interval != e.Interval {
 		return IntervalWrong
 	}
 	return Accepted
 }
 
 // checksum verifies the checksum over IPv4 (RFC 9568 section 5.2.8). Over IPv6
-// the kernel has done it, on a raw socket with IPV6_CHECKSUM.
-func (e *Expect) checksum(a *Advert, rx *Received) (right, old bool) {
+// the kernel has done it, on a raw socket with IPV6_CHECKSUM. The warning names
+// the form that was right where it is not keepalived's present one.
+func (e *Expect) checksum(a *Advert, rx *Received) (right bool, form Warning) {
 	switch {
 	case a.Family != FamilyIPv4 || rx.IPv4 == nil && a.Version == 3:
-		return true, false
+		return true, 0
 	case a.Version == 2:
-		return fold(sum(0, a.PDU)) == 0, false
+		return fold(sum(0, a.PDU)) == 0, 0
 	case e.ChecksumAsV2:
-		return true, false
+		return true, 0
 	}
 	body := sum(0, a.PDU)
 	dst := rx.Destination
 	if e.Unicast && e.OldUnicast == OldUnicastAlways {
 		dst = e.Group4
 	}
-	if fold(body+pseudoHeader(rx.Source, dst, len(a.PDU))) == 0 {
-		return true, false
+	switch {
+	case fold(body+pseudoHeader(rx.Source, dst, len(a.PDU))) == 0:
+		return true, 0
+	// RFC 9568 has no pseudo header over IPv4; keepalived sends one and takes
+	// nothing else.
+	case fold(body) == 0:
+		return true, PlainChecksum
+	case e.Unicast && e.OldUnicast == OldUnicastAuto && e.Group4.IsValid() && dst != e.Group4 &&
+		fold(body+pseudoHeader(rx.Source, e.Group4, len(a.PDU))) == 0:
+		return true, OldChecksum
 	}
-	if e.Unicast && e.OldUnicast == OldUnicastAuto && e.Group4.IsValid() && dst != e.Group4 {
-		return fold(body+pseudoHeader(rx.Source, e.Group4, len(a.PDU))) == 0, true
-	}
-	return false, false
+	return false, 0
 }
 
 // checkAddresses compares the lists as sets, the sender's order being its own.
@@ -187,7 +213,7 @@ func (e *Expect) checkAddresses(a *Advert) Warning {
 	if len(a.Addresses) != len(e.Addresses) {
 		return AddressesDiffer
 	}
-	if bytes.Equal(a.Addresses, e.Addresses) {
+	if e.CountOnly || bytes.Equal(a.Addresses, e.Addresses) {
 		return 0
 	}
 	n := addressLen(e.Family)

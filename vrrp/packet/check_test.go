@@ -87,12 +87,23 @@ func TestCheck(t *testing.T) {
 		{"v3_checksum_as_v2 accepts any checksum", specV3(), edit{
 			frame: func(f []byte) []byte { f[22]++; return f }, expect: func(e *Expect) { e.ChecksumAsV2 = true },
 		}, Accepted, "advert_rcvd", 0},
+		{"RFC 9568 5.2.8: v3 checksum over IPv4 without a pseudo header", specV3(), edit{frame: func(f []byte) []byte {
+			binary.BigEndian.PutUint16(f[26:], 0)
+			binary.BigEndian.PutUint16(f[26:], fold(sum(0, f[20:])))
+			return f
+		}}, Accepted, "advert_rcvd", PlainChecksum},
 		{"multicast to a unicast instance", specV3(), edit{expect: func(e *Expect) { e.Unicast = true }}, CastMismatch, "addr_list_err", 0},
 		{"unicast to a multicast instance", specV3(), edit{frame: toUnicast}, CastMismatch, "addr_list_err", 0},
 		{"owner_ignore_adverts", specV3(), edit{expect: func(e *Expect) { e.OwnerIgnore = true }}, Ignored, "", 0},
 		{"another address", specV3(), edit{frame: bytesAt(28, 10)}, Accepted, "advert_rcvd", AddressesDiffer},
 		{"the same addresses in another order", specV3(), edit{frame: bytesAt(28, 192, 0, 2, 101, 192, 0, 2, 100)}, Accepted, "advert_rcvd", 0},
 		{"fewer addresses than configured", specV3(), edit{expect: func(e *Expect) { e.Addresses = append(e.Addresses, 1, 2, 3, 4) }}, Accepted, "advert_rcvd", AddressesDiffer},
+		{"skip_check_adv_addr, another address", specV3(), edit{
+			frame: bytesAt(28, 10), expect: func(e *Expect) { e.CountOnly = true },
+		}, Accepted, "advert_rcvd", 0},
+		{"skip_check_adv_addr, another number of addresses", specV3(), edit{expect: func(e *Expect) {
+			e.CountOnly, e.Addresses = true, append(e.Addresses, 1, 2, 3, 4)
+		}}, Accepted, "advert_rcvd", AddressesDiffer},
 		{"from a stranger", specV3(), edit{frame: toUnicast, expect: peers(Peer{Addr: netip.MustParseAddr("192.0.2.9")})}, SourceUnknown, "", 0},
 		{"from a peer", specV3(), edit{frame: toUnicast, expect: peers(Peer{Addr: source})}, Accepted, "advert_rcvd", 0},
 		{"from a peer too far away", specV3(), edit{frame: func(f []byte) []byte {
@@ -205,7 +216,9 @@ func TestEncoderRefusesWhatAnAdvertCannotCarry(t *testing.T) {
 		"no interval":       func(s *Spec) { s.Interval = 0 },
 		"256 addresses":     func(s *Spec) { s.Addresses = make([]netip.Addr, 256) },
 		"other family":      func(s *Spec) { s.Addresses = []netip.Addr{netip.MustParseAddr("fe80::1")} },
-		"AH":                func(s *Spec) { s.AuthType = AuthAH },
+		"AH without a key":  func(s *Spec) { s.AuthType = AuthAH },
+		"AH in version 3":   func(s *Spec) { s.AuthType, s.AH = AuthAH, NewAH([8]byte{}, 0) },
+		"PASS and HMAC":     func(s *Spec) { s.AuthType, s.HMAC = AuthPass, &HMAC{} },
 	} {
 		s := specV3()
 		edit(&s)
@@ -247,6 +260,9 @@ func FuzzDecode(f *testing.F) {
 		f.Add(r.frame[20:], false)
 	}
 	x := &Expect{Family: FamilyIPv4, Version: 2, AuthType: AuthPass, Interval: time.Second, Unicast: true, CheckSource: true}
+	f.Add(append(make([]byte, 8), make([]byte, hmacLen)...), false)
+	auth := &Expect{Version: 2, AuthType: AuthAH, Interval: time.Second, AH: NewAH([8]byte{1}, 0), Unicast: true}
+	signed := &Expect{Version: 3, Interval: time.Second, HMAC: hmacAt(f, draftClock, func(c *HMACConfig) { c.Window = 0 })}
 	f.Fuzz(func(t *testing.T, b []byte, framed bool) {
 		family, pdu := uint8(FamilyIPv6), b
 		rx := Received{TTL: -1, Multicast: true}
@@ -263,6 +279,14 @@ func FuzzDecode(f *testing.F) {
 		}
 		if len(a.PDU)+len(a.Trailer) != len(pdu) {
 			t.Fatalf("%d bytes fell out", len(pdu)-len(a.PDU)-len(a.Trailer))
+		}
+		auth.Family = family
+		if v, _ := auth.Check(&a, &rx); v == Accepted {
+			t.Fatalf("an advert without a good check value was accepted: %x", b)
+		}
+		signed.Family = family
+		if v, _ := signed.Check(&a, &rx); v == Accepted {
+			t.Fatalf("an advert without a good trailer was accepted: %x", b)
 		}
 		for _, version := range []uint8{2, 3} {
 			x.Version, x.Family = version, family

@@ -14,5 +14,9 @@
 //
 // An Encoder is prepared once for each instance and only patched when sending.
 //
+// Authentication has state that outlives a configuration: [AH] (RFC 2338) and
+// [HMAC] (keepalived 2.4) hold keys, the sender's numbers and the marks against
+// replay, and are shared by what sends and what checks.
+//
 // The package is pure. Values are not safe for concurrent use.
 package packet

@@ -15,8 +15,10 @@ type Spec struct {
 	VRID      uint8
 	Interval  time.Duration
 	Addresses []netip.Addr // in the order of the configuration, at most 255
-	AuthType  AuthType     // VRRPv2 over IPv4: AuthNone or AuthPass
-	Password  [8]byte      // zero padded
+	AuthType  AuthType     // VRRPv2 over IPv4
+	Password  [8]byte      // AuthPass: zero padded
+	AH        *AH          // AuthAH
+	HMAC      *HMAC        // auth_hmac; nil: none
 
 	Source, Destination netip.Addr // Destination: the group, or any peer
 	TTL                 uint8      // of the IPv4 header; 0 means 255
@@ -31,8 +33,12 @@ type Spec struct {
 // Encoder holds one advert ready to send. What it returns is valid until its
 // next call.
 type Encoder struct {
-	buf []byte // IPv4: header and PDU; IPv6: the PDU alone
-	pdu []byte // the end of buf
+	buf     []byte // IPv4: header, AH, PDU, trailer; IPv6: PDU and trailer
+	pdu     []byte
+	trailer []byte // of auth_hmac
+	family  uint8
+	ah      *AH
+	hmac    *HMAC
 	// body is the sum over the PDU with priority and checksum zero, and
 	// pseudo the constant part of the pseudo header.
 	body     uint32
@@ -56,7 +62,16 @@ func NewEncoder(s Spec) (*Encoder, error) {
 	if s.Family == FamilyIPv4 {
 		start = ipv4HeaderLen
 	}
-	e := &Encoder{buf: make([]byte, start, start+length), pseudo: s.Version == 3 || s.Family == FamilyIPv6}
+	if s.AuthType == AuthAH {
+		start += ahLen
+	}
+	e := &Encoder{
+		buf: make([]byte, start, start+length+s.HMAC.trailerLen()), family: s.Family, hmac: s.HMAC,
+		pseudo: s.Version == 3 || s.Family == FamilyIPv6,
+	}
+	if s.AuthType == AuthAH {
+		e.ah = s.AH
+	}
 	if s.ChecksumAsV2 && s.Family == FamilyIPv4 {
 		e.pseudo = false
 	}
@@ -73,14 +88,18 @@ func NewEncoder(s Spec) (*Encoder, error) {
 	e.buf = AppendAddresses(e.buf, s.Addresses)
 	if v2auth {
 		password := s.Password
-		if s.AuthType == AuthNone {
+		if s.AuthType != AuthPass {
 			password = [8]byte{}
 		}
 		e.buf = append(e.buf, password[:]...)
 	}
-	e.pdu = e.buf[start:]
+	e.pdu = e.buf[start : start+length : start+length]
 	e.body = sum(0, e.pdu)
-	if start > 0 {
+	if n := s.HMAC.trailerLen(); n > 0 {
+		e.buf = e.buf[:len(e.buf)+n]
+		e.trailer = e.buf[len(e.buf)-n:]
+	}
+	if e.ipv4() {
 		e.header(s.TTL)
 	}
 	e.SetSource(s.Source)
@@ -106,8 +125,11 @@ func (s *Spec) validate() error {
 	default:
 		return fmt.Errorf("packet: VRRPv%d cannot carry the interval %s", s.Version, s.Interval)
 	}
-	if s.AuthType == AuthAH {
-		return errors.New("packet: auth_type AH is not supported for sending: use PASS")
+	if s.AuthType == AuthAH && (s.AH == nil || s.Version != 2 || s.Family != FamilyIPv4) {
+		return errors.New("packet: auth_type AH needs a key, VRRPv2 and IPv4")
+	}
+	if s.HMAC != nil && s.AuthType != AuthNone {
+		return errors.New("packet: auth_hmac excludes authentication: keep one of the two")
 	}
 	return nil
 }
@@ -122,6 +144,9 @@ func (e *Encoder) header(ttl uint8) {
 	h[0], h[1] = 0x45, 0xc0
 	binary.BigEndian.PutUint16(h[2:], uint16(len(e.buf)))
 	h[8], h[9] = ttl, ProtocolVRRP
+	if e.ah != nil {
+		h[9] = ProtocolAH
+	}
 }
 
 // SetSource changes the address that adverts are sent from.
@@ -141,20 +166,31 @@ func (e *Encoder) setDestination(a netip.Addr) {
 	}
 }
 
-func (e *Encoder) ipv4() bool { return len(e.buf) > len(e.pdu) }
+// SetOldUnicast changes to the old unicast checksum, over the group.
+func (e *Encoder) SetOldUnicast(group netip.Addr) { e.over = group }
+
+func (e *Encoder) ipv4() bool { return e.family == FamilyIPv4 }
 
 // Encode returns the next advert: for IPv4 the whole datagram, for a socket
 // with IP_HDRINCL; for IPv6 the PDU. Each call takes the next identification,
-// as keepalived does, never zero, which would have the kernel choose one.
+// as keepalived does, never zero, which would have the kernel choose one, and the
+// next number of auth_type AH or auth_hmac.
 func (e *Encoder) Encode(priority uint8) []byte {
 	if e.id++; e.id == 0 {
 		e.id = 1
+	}
+	if e.ah != nil {
+		e.ah.fill(e.buf[ipv4HeaderLen:])
+	}
+	if e.trailer != nil {
+		e.pdu[2] = priority
+		e.hmac.sign(e.trailer, e.family, e.src, e.pdu)
 	}
 	return e.patch(priority)
 }
 
 // EncodeTo returns the advert that Encode returned last, to another unicast
-// peer: the copies of one advert share their identification.
+// peer: the copies of one advert share their identification and their number.
 func (e *Encoder) EncodeTo(priority uint8, peer netip.Addr) []byte {
 	e.setDestination(peer)
 	return e.patch(priority)
@@ -175,7 +211,13 @@ func (e *Encoder) patch(priority uint8) []byte {
 		if e.over.IsValid() {
 			dst = e.over
 		}
-		acc += pseudoHeader(e.src, dst, len(e.pdu))
+		length := len(e.pdu)
+		// Over IPv6 the checksum is the transport's, of all that follows the
+		// IP header.
+		if !e.ipv4() && e.trailer != nil {
+			acc, length = sum(acc, e.trailer), length+len(e.trailer)
+		}
+		acc += pseudoHeader(e.src, dst, length)
 	}
 	binary.BigEndian.PutUint16(e.pdu[6:], fold(acc))
 	if e.ipv4() {
@@ -183,6 +225,9 @@ func (e *Encoder) patch(priority uint8) []byte {
 		binary.BigEndian.PutUint16(h[4:], e.id)
 		binary.BigEndian.PutUint16(h[10:], 0)
 		binary.BigEndian.PutUint16(h[10:], fold(sum(0, h)))
+		if e.ah != nil {
+			e.ah.sign(h, e.buf[ipv4HeaderLen:ipv4HeaderLen+ahLen], e.pdu, e.src, !e.dst.IsMulticast())
+		}
 	}
 	return e.buf
 }

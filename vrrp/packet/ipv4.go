@@ -35,6 +35,8 @@ type IPv4 struct {
 	// TotalLength is the header's own; Received is what came in, padding
 	// included.
 	TotalLength, Received int
+	// Header is the IPv4 header with its options.
+	Header []byte
 	// AH is the Authentication Header, where the protocol is 51.
 	AH []byte
 	// Payload is the VRRP PDU with the padding cut off where TotalLength
@@ -58,6 +60,7 @@ func DecodeIPv4(frame []byte) (IPv4, error) {
 	h := IPv4{
 		Source:      netip.AddrFrom4([4]byte(frame[12:16])),
 		Destination: netip.AddrFrom4([4]byte(frame[16:20])),
+		Header:      frame[:header:header],
 		TTL:         frame[8],
 		TOS:         frame[1],
 		Protocol:    frame[9],

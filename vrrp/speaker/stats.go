@@ -60,7 +60,7 @@ func (s *Stats) count(v packet.Verdict, w packet.Warning, priority uint8) {
 		s.AuthTypeInvalid++
 	case packet.AuthTypeMismatch, packet.AHMismatch:
 		s.AuthTypeMismatch++
-	case packet.PasswordWrong, packet.AHUnverified:
+	case packet.PasswordWrong, packet.AHWrong, packet.AHReplayed:
 		s.AuthFailure++
 	case packet.IntervalWrong:
 		s.IntervalDropped++
