@@ -227,6 +227,7 @@ func TestDemoStripSaysWhatLasts(t *testing.T) {
 }
 
 func TestDemoStripDrawsARowForEachNode(t *testing.T) {
+	t.Setenv("LC_ALL", "C") // no blocks: # and .
 	var out bytes.Buffer
 	screen := newScreen(&out, false)
 	screen.live, screen.width = true, 40

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keepmesh/keepmesh/config"
+	"github.com/keepmesh/keepmesh/daemon/script"
 )
 
 // repository is the way from this package to the root.
@@ -71,7 +72,11 @@ func checkLine(t *testing.T, where, line string) bool {
 	t.Helper()
 	line, _, _ = strings.Cut(line, " #")
 	line, _, _ = strings.Cut(line, " > ")
-	words := strings.Fields(strings.NewReplacer("[", "", "]", "", "'", "", `"`, "").Replace(line))
+	words, err := script.Split(strings.NewReplacer("[", "", "]", "").Replace(line))
+	if err != nil {
+		t.Errorf("%s: `%s`: %v", where, line, err)
+		return false
+	}
 	if len(words) > 0 && words[0] == "sudo" {
 		words = words[1:]
 	}
