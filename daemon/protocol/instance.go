@@ -18,6 +18,7 @@ type instance struct {
 	byIf map[string][]netip.Addr // the same, by interface
 
 	holding bool
+	removed bool   // by the reload that is being put into force
 	garp    uint64 // announcements sent
 	repairs repairs
 }

@@ -212,6 +212,9 @@ func (p *process) stateChanged(a *vrrp.StateChanged) {
 		level = slog.LevelWarn
 	}
 	p.log.Log(p.ctx, level, "state changed", "instance", i.cfg.Name, "from", a.From.String(), "to", a.To.String(), "priority", a.Priority, "reason", a.Reason)
+	if i.removed && a.To == vrrp.Stopped {
+		return // what is removed by a reload is told as DELETED alone
+	}
 	p.sendState(stateMessage(i, a))
 }
 

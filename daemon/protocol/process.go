@@ -281,11 +281,16 @@ func (p *process) reconcile(o *offer) {
 		}
 		p.instances[i.id] = i
 	}
-	p.speaker.Commit(o.plan)
 	kept := make([]*instance, len(p.instances))
 	for _, i := range next {
 		kept[i.id] = i
 	}
+	for id, i := range p.instances {
+		if i != nil && kept[id] == nil {
+			i.removed = true
+		}
+	}
+	p.speaker.Commit(o.plan)
 	for id, i := range p.instances {
 		if i != nil && kept[id] == nil {
 			p.sendState(deletedMessage(i))
