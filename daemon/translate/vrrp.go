@@ -112,6 +112,9 @@ func (t *translator) instance(i *config.Instance) (vrrp.InstanceConfig, settings
 		V3ChecksumAsV2: i.V3ChecksumAsV2, TrackSrc: i.TrackSrcIP, LANProbe: i.LANProbe, Policy: "availability",
 		TrackLost: true,
 	}
+	if s.LANProbe == config.Auto && t.mesh != nil {
+		s.LANProbe = t.mesh.LANProbe
+	}
 	if i.Auth.Type == config.AuthPass && i.Version == 2 {
 		s.AuthPass = make([]byte, 8)
 		copy(s.AuthPass, i.Auth.Pass)
