@@ -22,6 +22,7 @@ func (r *Router) becomeActive(now Instant, g *group, first *instance, reason str
 		m.wants = true
 		m.verdict = ""
 		m.learnt = m.cfg.AdvertInterval
+		m.sentAt = now
 		m.due = now.Add(m.cfg.AdvertInterval)
 		r.emit(&SendAdvert{Instance: m.id, Priority: m.priority})
 		r.emit(&Hold{Instance: m.id})
@@ -43,8 +44,11 @@ func (r *Router) activeAdvert(now Instant, i *instance, ev *Advert, source netip
 	if order == 0 {
 		order = source.Compare(i.source)
 	}
-	if i.owner() && ev.Priority == Owner && order != 0 && !copied {
-		r.emit(&Note{Instance: i.id, Kind: TwoOwners, Wire: ev.Wire, Priority: ev.Priority, Source: source})
+	if i.priority == Owner && ev.Priority == Owner && order != 0 && !copied {
+		r.ownersMeet(now, i, ev, source, order)
+		if i.priority < Owner {
+			order = 1
+		}
 	}
 	switch {
 	// Priority zero: send an advert at once and reset the Adver_Timer.
@@ -107,6 +111,7 @@ func (r *Router) rejectLower(now Instant, i *instance, ev *Advert) {
 func (r *Router) sendAdvert(now Instant, i *instance) {
 	i.advert = SendAdvert{Instance: i.id, Priority: i.priority}
 	r.emit(&i.advert)
+	i.sentAt = now
 	i.due = now.Add(i.cfg.AdvertInterval)
 }
 
@@ -116,6 +121,8 @@ func (r *Router) sendAdvert(now Instant, i *instance) {
 func (r *Router) adverTimerExpired(now Instant, i *instance) {
 	i.advert = SendAdvert{Instance: i.id, Priority: i.priority}
 	r.emit(&i.advert)
+	i.sentAt = now
+	i.rogueAnswered(now)
 	i.due = i.due.Add(i.cfg.AdvertInterval)
 	if i.due <= now {
 		i.due = now.Add(i.cfg.AdvertInterval)

@@ -9,6 +9,7 @@ import (
 // backupAdvert is RFC 9568 section 6.4.2, an ADVERTISEMENT in Backup, with
 // keepalived's preempt_delay and sync groups.
 func (r *Router) backupAdvert(now Instant, i *instance, ev *Advert, source netip.Addr, copied bool) {
+	r.reclaim(i, ev, source)
 	switch {
 	// Priority zero: set the Active_Down_Timer to Skew_Time. The copy on
 	// the other wire must not set it back.

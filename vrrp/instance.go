@@ -24,6 +24,7 @@ type instance struct {
 	learnt      time.Duration // Active_Adver_Interval
 	verdict     string        // of the last Refuse
 
+	sentAt     Instant // the last advert, in Active
 	due        Instant // Active_Down_Timer in Backup, Adver_Timer in Active
 	preemptAt  Instant // end of the preempt delay; zero: not running
 	announceAt Instant // second set after becoming Active
@@ -42,6 +43,7 @@ type instance struct {
 	// resigned says that the last thing heard from the Active router was
 	// priority 0.
 	resigned  bool
+	rogue     rogue // the other address owner, where there is one
 	holdFault string
 	lower     Heard // the last advert discarded for its lower priority
 	heard     [2]Heard
@@ -81,6 +83,7 @@ func (i *instance) settled(now Instant, to State, reason string) {
 	i.until, i.epoch = 0, 0
 	i.wants, i.asked, i.resigned = false, false, false
 	i.lower = Heard{}
+	i.rogue.adverts, i.rogue.until = 0, 0
 }
 
 // repeated says whether ev is the copy of an advert that has just come in on

@@ -148,6 +148,9 @@ func (r *Router) put(id InstanceID, cfg InstanceConfig) {
 func (r *Router) reconfigure(i *instance, cfg InstanceConfig) {
 	old, before := i.cfg, i.down()
 	i.cfg = cfg
+	if cfg.Priority != old.Priority {
+		i.rogue = rogue{}
+	}
 	if source := plain(cfg.Source); source.IsValid() {
 		i.source, i.sourceKnown = source, true
 	}
@@ -360,6 +363,9 @@ func (c *InstanceConfig) problems() []error {
 	}
 	if c.Priority == 0 {
 		bad("the priority must be 1 to 255")
+	}
+	if c.TimerExpiredBackup == Owner {
+		bad("timer_expired_backup must be 1 to 254")
 	}
 	switch i := c.AdvertInterval; {
 	case c.Version != 2 && c.Version != 3:

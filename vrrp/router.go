@@ -147,6 +147,7 @@ func (r *Router) stepAdvert(now Instant, ev *Advert) {
 	source := plain(ev.Source)
 	copied := i.repeated(now, ev, source)
 	i.heard[ev.Wire] = Heard{Source: source, Priority: ev.Priority, Interval: ev.Interval, At: now}
+	r.overslept(now, i)
 	switch i.state {
 	case Backup:
 		r.backupAdvert(now, i, ev, source, copied)
@@ -180,6 +181,9 @@ func (r *Router) stepTick(now Instant) {
 func (r *Router) fire(now Instant, i *instance) {
 	if due(i.until, now) {
 		r.revoke(now, i, "the right to hold has ended")
+		return
+	}
+	if r.overslept(now, i) {
 		return
 	}
 	if due(i.retryAt, now) {

@@ -91,6 +91,10 @@ func (s *script) command(words []string) error {
 		d, err := time.ParseDuration(rest[0])
 		s.lan.run(d)
 		return err
+	case "sleep": // nobody's loop runs
+		d, err := time.ParseDuration(rest[0])
+		s.lan.now = s.lan.now.Add(d)
+		return err
 	case "cut":
 		s.lan.cut[[2]string{rest[0], rest[1]}] = true
 		return nil
@@ -266,6 +270,8 @@ func set(c *vrrp.InstanceConfig, key, value string) (err error) {
 		c.NoPreempt = value != "off"
 	case "preempt_delay":
 		c.PreemptDelay = duration()
+	case "overslept":
+		c.TimerExpiredBackup = uint8(number())
 	case "higher_send":
 		c.HigherPrioSendAdvert = true
 	case "lower_quiet":

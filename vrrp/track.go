@@ -65,9 +65,12 @@ func (t *Track) valueEffect(value int) effect {
 }
 
 // effectivePriority is the configured priority and the sum of all weights,
-// between 1 and 254; an owner's never changes.
+// between 1 and 254; an owner's never changes, unless it has conceded to another.
 func (r *Router) effectivePriority(i *instance) uint8 {
 	if i.owner() {
+		if i.rogue.to.IsValid() {
+			return Owner - 1
+		}
 		return Owner
 	}
 	sum := int(i.cfg.Priority)

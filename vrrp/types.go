@@ -80,6 +80,10 @@ type Key struct {
 	Interface string
 	Unicast   bool
 	Source    netip.Addr // configured source, zero where it follows the interface
+	// Barred names an instance that must stay in Fault, because another has its
+	// VRID or because it has no peer: it shares no identity with any other, and
+	// a tracker that stays Down says why.
+	Barred string
 }
 
 // Config is the whole desired state of a Router.
@@ -110,6 +114,12 @@ type InstanceConfig struct {
 
 	HigherPrioSendAdvert bool // one advert before yielding to a higher priority
 	LowerPrioNoAdvert    bool // do not answer a lower-priority advert
+
+	// TimerExpiredBackup is the highest priority of the other routers, 0 for
+	// off: an Active router whose Adver_Timer is served so late that one of them
+	// must have taken over enters Backup without another advert
+	// (timer_expired_backup; of use with NoPreempt only).
+	TimerExpiredBackup uint8
 
 	// Source is the address that adverts are sent from; it decides between
 	// equal priorities. It may be invalid until the shell reports it by
