@@ -110,7 +110,7 @@ func TestTermLeavesNothingBehind(t *testing.T) {
 	w := newWorld(t)
 	h := w.host("n1", "eth0", "10.9.0.1/24")
 	state := func() string {
-		rules, files := w.run(h, "ip", "rule", "list"), w.run(h, "find", "/run", "/etc/keepalived", "-not", "-name", ".lab", "-not", "-type", "d")
+		rules, files := w.run(h, "ip", "rule", "list"), w.run(h, "find", "/run", "/etc/keepalived", "-name", ".lab", "-prune", "-o", "-not", "-type", "d", "-print")
 		names := strings.Fields(files.Stdout)
 		slices.Sort(names)
 		return strings.Join(w.addresses(h), "\n") + "\n" + strings.Join(w.routes(h), "\n") + "\n" + rules.Stdout + strings.Join(names, "\n")

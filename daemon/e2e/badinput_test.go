@@ -15,6 +15,7 @@ import (
 // place and what to do.
 func TestWhatCannotStartSaysWhy(t *testing.T) {
 	t.Parallel()
+	lab.Require(t, lab.Root) // a second user, who has no rights
 	w := newWorld(t)
 	h := w.host("n1", "eth0", "10.9.0.1/24")
 	good := quick("VI_1", 51, 100, "", "10.9.0.100/24")

@@ -96,7 +96,7 @@ func notifications(t *testing.T, program string) heardScripts {
 // Scripts and the FIFO are told the same, in the same order, by both programs.
 func TestNotificationsEqualKeepalived(t *testing.T) {
 	t.Parallel()
-	lab.Require(t, lab.Keepalived)
+	lab.Require(t, lab.Root, lab.Keepalived) // keepalived runs no script in a user namespace
 	var seen [2]heardScripts
 	t.Run("run", func(t *testing.T) {
 		for n, program := range []string{"keepalived", "keepmesh"} {

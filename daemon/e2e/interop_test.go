@@ -178,7 +178,7 @@ func TestOneGroupWithKeepalived(t *testing.T) {
 		mode := map[bool]string{false: "multicast", true: "unicast"}[unicast]
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			lab.Require(t, lab.Netns, lab.Keepalived)
+			lab.Require(t, lab.Root, lab.Keepalived) // keepalived runs no script in a user namespace
 			pairs := [][2]string{{"keepalived", "keepalived"}, {"keepmesh", "keepalived"}, {"keepalived", "keepmesh"}, {"keepmesh", "keepmesh"}}
 			records := make([]record, len(pairs))
 			t.Run("run", func(t *testing.T) {
