@@ -215,7 +215,10 @@ func onlyHolder(r lab.Report, name string) bool {
 // The channel gives its report, or is closed.
 func (d *demo) startOther(ctx context.Context) <-chan lab.Report {
 	result := make(chan lab.Report, 1)
-	if d.other == nil || d.other.lab.WaitHolders(ctx, demoVIP, demoNodes[0].name) != nil {
+	// It began together with the others; where it cannot run, it never will.
+	waiting, cancel := context.WithTimeout(ctx, demoAdvert)
+	defer cancel()
+	if d.other == nil || d.other.lab.WaitHolders(waiting, demoVIP, demoNodes[0].name) != nil {
 		close(result)
 		return result
 	}

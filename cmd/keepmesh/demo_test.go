@@ -114,7 +114,8 @@ func TestDemo(t *testing.T) {
 		t.Run(user, func(t *testing.T) {
 			t.Parallel()
 			name := program(t)
-			out, err := run(t, as(name, "demo", "--quick", "--compare=false")...)
+			compared := lab.Keepalived.Probe() == nil
+			out, err := run(t, as(name, "demo", "--quick")...)
 			if err != nil {
 				t.Fatalf("the demo ended with %v:\n%s", err, out)
 			}
@@ -129,6 +130,9 @@ func TestDemo(t *testing.T) {
 				if !regexp.MustCompile(want).MatchString(out) {
 					t.Errorf("the output does not match %q:\n%s", want, out)
 				}
+			}
+			if got := regexp.MustCompile(`keepalived beside it, same block: two or more holders for [1-9]`).MatchString(out); got != compared {
+				t.Errorf("compared with keepalived: %v, want %v:\n%s", got, compared, out)
 			}
 			if strings.Contains(out, "\x1b") {
 				t.Error("control sequences on what is no terminal")
