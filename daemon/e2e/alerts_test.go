@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -218,5 +219,30 @@ func TestPrioritiesAndStatesOnTheFIFO(t *testing.T) {
 	}
 	if d := cmp.Diff(seen[0], seen[1]); d != "" {
 		t.Errorf("lines (-keepalived +keepmesh):\n%s", d)
+	}
+}
+
+// startup_script ends before any child begins, shutdown_script begins when all
+// have ended; a reload runs neither.
+func TestScriptsOfTheDaemonsLife(t *testing.T) {
+	t.Parallel()
+	lab.Require(t, lab.Netns, lab.Keepalived)
+	for _, program := range []string{"keepalived", "keepmesh"} {
+		w := newWorld(t)
+		h := w.host("n1", "eth0", "10.9.0.1/24")
+		// The address says whether the vrrp process has begun, or has ended.
+		w.write(h, "/etc/keepalived/life.sh", 0o755, "#!/bin/sh\nsleep 0.3\necho $1 $(ip -o -4 addr show dev eth0 | wc -l) >>/etc/life\n")
+		w.write(h, "/etc/keepalived/note.sh", 0o755, "#!/bin/sh\necho $3 >>/etc/life\n")
+		p := programs[program](w, h, "global_defs {\n    script_user root\n    startup_script \"/etc/keepalived/life.sh up\"\n"+
+			"    shutdown_script \"/etc/keepalived/life.sh down\"\n}\n"+alertInstance(1, "notify /etc/keepalived/note.sh"))
+		w.holds("10.9.0.101", "n1")
+		w.text(h, "/etc/life", "MASTER\n")
+		w.signal(p, sigHUP)
+		w.pass(300 * time.Millisecond)
+		w.stop(p)
+		got := w.text(h, "/etc/life", "down")
+		if d := cmp.Diff("up 1\nBACKUP\nMASTER\nSTOP\ndown 1\n", got); d != "" {
+			t.Errorf("%s (-want +got):\n%s", program, d)
+		}
 	}
 }

@@ -23,6 +23,8 @@ type Version struct {
 	Summary string // "3 instances, 2 problems"
 	// ChildWait is how long a child may take to end (child_wait_time).
 	ChildWait time.Duration
+	// Startup runs once before the first child, Shutdown after the last one.
+	Startup, Shutdown *settings.Once
 }
 
 // Options say how to run.
@@ -110,6 +112,10 @@ func Run(ctx context.Context, opt Options) error {
 
 	// What an earlier run left is removed before anything new is added.
 	g.purge("before the start")
+	if !g.startupScript(ctx, signals) {
+		return nil
+	}
+	defer g.shutdownScript()
 	if err := g.vrrp.start(g.environment(g.vrrp)); err != nil {
 		return err
 	}

@@ -183,6 +183,7 @@ func (l *loader) load(reload bool) (*guardian.Version, error) {
 	v.Cluster = translate.Cluster(c, mesh, node)
 	v.Cluster.RunDir = l.opt.RunDir
 	v.Summary = fmt.Sprintf("%s, %s", plural(len(v.VRRP.Instances), "instance"), plural(len(problems), "problem"))
+	v.Startup, v.Shutdown = translate.Life(c)
 	v.ChildWait = c.Global.ChildWaitTime
 	if v.ChildWait <= 0 {
 		v.ChildWait = 5 * time.Second

@@ -105,6 +105,13 @@ type Command struct {
 	User, Group string
 }
 
+// Once is a script of the daemon's own life: startup_script or
+// shutdown_script.
+type Once struct {
+	Command Command
+	Timeout time.Duration
+}
+
 // Script is a tracked vrrp_script.
 type Script struct {
 	ID       string // the tracker's id

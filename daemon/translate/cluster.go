@@ -4,6 +4,7 @@ import (
 	"math"
 	"net"
 	"strconv"
+	"time"
 
 	"github.com/keepmesh/keepmesh/config"
 	"github.com/keepmesh/keepmesh/daemon/settings"
@@ -64,6 +65,17 @@ func Cluster(c *config.Config, mesh *config.Mesh, nodeID string) settings.Cluste
 		}
 	}
 	return out
+}
+
+// Life translates startup_script and shutdown_script; nil where there is none.
+func Life(c *config.Config) (startup, shutdown *settings.Once) {
+	once := func(s *config.ScriptSpec, limit time.Duration) *settings.Once {
+		if s == nil {
+			return nil
+		}
+		return &settings.Once{Command: *command(s), Timeout: limit}
+	}
+	return once(c.Global.StartupScript, c.Global.StartupTimeout), once(c.Global.ShutdownScript, c.Global.ShutdownTimeout)
 }
 
 func mail(g *config.Global) settings.Mail {
