@@ -28,8 +28,10 @@ type conn struct {
 	rbuf []byte
 }
 
-func dialNetlink() (*conn, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+func dialNetlink() (*conn, error) { return dial(unix.NETLINK_ROUTE) }
+
+func dial(protocol int) (*conn, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, protocol)
 	if err != nil {
 		return nil, err
 	}
@@ -68,12 +70,13 @@ func (c *conn) run(reqs []*nl.NetlinkRequest) []error {
 type exchange struct {
 	first   uint32 // sequence number of the first request
 	errs    []error
-	waiting [batchSize]bool
+	waiting []bool
 	left    int
 }
 
 func (c *conn) runBatch(reqs []*nl.NetlinkRequest, errs []error) {
-	x := exchange{first: c.seq + 1, errs: errs}
+	var waiting [batchSize]bool
+	x := exchange{first: c.seq + 1, errs: errs, waiting: waiting[:]}
 	c.seq += uint32(len(reqs))
 	c.wbuf = c.wbuf[:0]
 	for i, r := range reqs {

@@ -51,7 +51,7 @@ func (s *Sysctls) prepare(v Virtual) {
 	}
 	own := "ipv4/conf/" + v.Name + "/"
 	s.fix("ipv6/conf/"+v.Name+"/disable_ipv6", 1)
-	s.relaxReversePath()
+	s.relaxReversePath(v.Name)
 	s.fix(own+"rp_filter", 0)
 	if v.Kind != MACVLAN {
 		return
@@ -68,9 +68,9 @@ func (s *Sysctls) prepare(v Virtual) {
 }
 
 // relaxReversePath moves net.ipv4.conf.all.rp_filter, which is a minimum for
-// all interfaces, to each of the others, so that a virtual one can have 0: its
+// all interfaces, to each of the others, so that the virtual one can have 0: its
 // addresses are reached by routes over the parent.
-func (s *Sysctls) relaxReversePath() {
+func (s *Sysctls) relaxReversePath(own string) {
 	const conf = "ipv4/conf/"
 	least, ok := s.read(conf + "all/rp_filter")
 	if !ok || least == 0 {
@@ -83,7 +83,7 @@ func (s *Sysctls) relaxReversePath() {
 	}
 	for _, d := range dirs {
 		name := filepath.Join(conf, d.Name(), "rp_filter")
-		if d.Name() == "all" || d.Name() == "lo" || s.wrong[name] {
+		if d.Name() == "all" || d.Name() == "lo" || d.Name() == own {
 			continue
 		}
 		if n, ok := s.read(name); ok && n < least {
