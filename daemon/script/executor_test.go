@@ -273,6 +273,18 @@ func TestScriptsRunInAUserNamespace(t *testing.T) {
 	}
 }
 
+// ordinarySignals takes the C library's own two, 32 and 33, out of a mask: its
+// posix_spawn leaves them ignored, whoever starts the tests by it (make does),
+// and no Go program can change that.
+func ordinarySignals(t *testing.T, hex string) string {
+	t.Helper()
+	mask, err := strconv.ParseUint(hex, 16, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%016x", mask&^(3<<31))
+}
+
 func TestChildHasACleanSurrounding(t *testing.T) {
 	e := newExecutor(t, Options{Env: []string{"PATH=/usr/bin:/bin", "IFS=x", "LD_PRELOAD=/none.so", "KEEP=1"}})
 	leak, err := syscall.Open("/dev/zero", syscall.O_RDONLY, 0) // no O_CLOEXEC
@@ -291,6 +303,11 @@ umask; nice; cut -d ' ' -f 5 /proc/$$/stat; echo $$; } > $0.out
 		t.Fatal(r)
 	}
 	lines := strings.Split(strings.TrimSpace(read(t, path+".out")), "\n")
+	for n, l := range lines {
+		if hex, ok := strings.CutPrefix(l, "SigIgn:\t"); ok {
+			lines[n] = "SigIgn:\t" + ordinarySignals(t, hex)
+		}
+	}
 	pid := lines[len(lines)-1]
 	want := []string{
 		"PATH=/usr/bin:/bin", "KEEP=1", "0", "/dev/null", "/dev/null",
