@@ -18,8 +18,9 @@ type instance struct {
 	byIf map[string][]netip.Addr // the same, by interface
 
 	holding bool
-	removed bool   // by the reload that is being put into force
-	garp    uint64 // announcements sent
+	blocked []netif.Address // by no_accept, while holding
+	removed bool            // by the reload that is being put into force
+	garp    uint64          // announcements sent
 	repairs repairs
 }
 

@@ -22,6 +22,7 @@ func (p *process) Hold(ids []vrrp.InstanceID, failed func(vrrp.HoldFailed)) {
 	for _, id := range ids {
 		i := p.instances[id]
 		i.holding = true
+		p.block(i)
 		all := i.set.Addresses()
 		addrs = append(addrs, all...)
 		p.holdSpans = append(p.holdSpans, len(all))
@@ -57,6 +58,7 @@ func (p *process) Release(id vrrp.InstanceID) {
 	p.complain(i, "rule", p.kernel.DelRules(i.set.Rules))
 	p.complain(i, "route", p.kernel.DelRoutes(i.set.Routes))
 	p.complain(i, "address", p.kernel.DelAddresses(i.set.Addresses()))
+	p.unblock(i)
 }
 
 // Announce implements speaker.Kernel.

@@ -41,6 +41,9 @@ type process struct {
 	announcer *netif.Announcer
 	probers   map[string]*prober
 	virtuals  *virtuals
+	firewall  *netif.Firewall // nil while nothing needs it
+	// firewallWrong is what was last said of it.
+	firewallWrong string
 
 	control, events *ipc.Conn
 
@@ -287,6 +290,7 @@ func (p *process) reconcile(o *offer) {
 	p.statics(false, without(p.cfg.StaticAddresses, o.cfg.StaticAddresses, sameAddress), without(p.cfg.StaticRoutes, o.cfg.StaticRoutes, sameRoute))
 	p.cfg = o.cfg
 	unwanted := p.makeVirtuals(&p.cfg)
+	p.updateFirewall()
 	p.statics(true, p.cfg.StaticAddresses, p.cfg.StaticRoutes)
 	// Removed instances are still needed while their farewell is carried out.
 	for _, i := range next {
@@ -312,6 +316,9 @@ func (p *process) reconcile(o *offer) {
 	}
 	p.instances = kept
 	p.removeVirtuals(unwanted)
+	for _, i := range next {
+		p.blockAgain(i)
+	}
 	for i, more := range gained {
 		p.restore(i)
 		for range max(i.cfg.Announce.Repeat, 1) {
@@ -345,5 +352,6 @@ func (p *process) stop() {
 	p.statics(false, p.cfg.StaticAddresses, p.cfg.StaticRoutes)
 	p.speaker.Close()
 	p.closeVirtuals()
+	p.closeFirewall()
 	p.loop.Stop()
 }

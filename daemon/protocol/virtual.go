@@ -77,6 +77,7 @@ func (p *process) repairVirtuals() {
 		return
 	}
 	p.readLinks()
+	p.updateFirewall() // knows interfaces by index
 	for _, i := range p.instances {
 		if i != nil && i.holding && len(i.set.Virtuals) > 0 {
 			p.restore(i)

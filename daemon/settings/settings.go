@@ -28,10 +28,17 @@ type VRRP struct {
 	NoSwap       bool // vrrp_no_swap
 	Nice         int  // vrrp_priority
 
+	Firewall     Firewall
 	GARPInterval time.Duration
 	Mesh         bool // the second wire will be offered
 	// KeepOnStop leaves addresses in place at the end (-V).
 	KeepOnStop bool
+}
+
+// Firewall says how the nftables tables are called and when they are asked.
+type Firewall struct {
+	Table    string
+	Priority int
 }
 
 // Instance is what an instance needs beyond the protocol: packets and kernel.
@@ -52,6 +59,8 @@ type Instance struct {
 	// Base is the configured interface. That of the Router's key is the one
 	// that adverts go by: a virtual one with use_vmac.
 	Base string
+	// NoAccept drops what is sent to the addresses (no_accept, strict).
+	NoAccept bool
 	// Virtuals are the interfaces that are made for the instance.
 	Virtuals []netif.Virtual
 	// VirtualSource is the address that use_ipvlan puts on its interface.

@@ -27,7 +27,11 @@ func VRRP(c *config.Config, mesh *config.Mesh) (settings.VRRP, []string) {
 	out := settings.VRRP{
 		RTPriority: c.Global.VRRP.RTPriority, RTTimeMicros: c.Global.VRRP.RLimitRTTime,
 		NoSwap: c.Global.VRRP.NoSwap, Nice: c.Global.VRRP.Nice,
+		Firewall:     settings.Firewall{Table: "keepalived", Priority: -1},
 		GARPInterval: c.Global.GARPInterval, Mesh: mesh != nil,
+	}
+	if n := c.Global.NFTables; n.Table != "" {
+		out.Firewall = settings.Firewall{Table: n.Table, Priority: n.Priority}
 	}
 	out.Router.StartupDelay = c.Global.StartupDelay
 	for _, inst := range c.Instances {
@@ -110,7 +114,7 @@ func (t *translator) instance(i *config.Instance) (vrrp.InstanceConfig, settings
 	s := settings.Instance{
 		Group: i.McastDstIP, CheckUnicastSrc: i.CheckUnicastSrc, TTL: 255, SkipCheckAdvAddr: i.SkipCheckAdvAddr,
 		V3ChecksumAsV2: i.V3ChecksumAsV2, TrackSrc: i.TrackSrcIP, LANProbe: i.LANProbe, Policy: "availability",
-		TrackLost: true,
+		TrackLost: true, NoAccept: !i.Accept,
 	}
 	if s.LANProbe == config.Auto && t.mesh != nil {
 		s.LANProbe = t.mesh.LANProbe
