@@ -13,7 +13,7 @@ const (
 	ahICVLen = 12
 	// ahWords is the header's length in its own count: 32-bit words less two
 	// (RFC 2402 section 2.2).
-	ahWords       = ahLen/4 - 2
+	ahWords       = AHLen/4 - 2
 	maxIPv4Header = 60
 	// lastSequence is where keepalived stops counting: what comes after it no
 	// receiver would take.
@@ -33,7 +33,7 @@ type AH struct {
 	key         [8]byte
 	mac         hash.Hash
 	sent, heard uint32
-	header      [maxIPv4Header + ahLen]byte
+	header      [maxIPv4Header + AHLen]byte
 	digest      [md5.Size]byte
 }
 
@@ -72,10 +72,10 @@ func (h *AH) icv(ip, ah, pdu []byte, unicast bool) []byte {
 	if unicast {
 		h.header[8] = 0 // TTL
 	}
-	copy(h.header[n:], ah[:ahLen-ahICVLen])
-	clear(h.header[n+ahLen-ahICVLen : n+ahLen])
+	copy(h.header[n:], ah[:AHLen-ahICVLen])
+	clear(h.header[n+AHLen-ahICVLen : n+AHLen])
 	h.mac.Reset()
-	h.mac.Write(h.header[:n+ahLen])
+	h.mac.Write(h.header[:n+AHLen])
 	h.mac.Write(pdu)
 	return h.mac.Sum(h.digest[:0])[:ahICVLen]
 }
@@ -94,7 +94,7 @@ func (h *AH) sign(ip, ah, pdu []byte, source netip.Addr, unicast bool) {
 		spi := source.As4()
 		copy(ah[4:8], spi[:])
 	}
-	copy(ah[ahLen-ahICVLen:], h.icv(ip, ah, pdu, unicast))
+	copy(ah[AHLen-ahICVLen:], h.icv(ip, ah, pdu, unicast))
 }
 
 // check judges a received datagram in keepalived's order: value, SPI, number.
@@ -103,7 +103,7 @@ func (h *AH) check(rx *IPv4, pdu []byte, unicast bool) Verdict {
 	if ah[0] != ProtocolVRRP {
 		return AHForeign
 	}
-	if subtle.ConstantTimeCompare(ah[ahLen-ahICVLen:], h.icv(rx.Header, ah, pdu, unicast)) != 1 {
+	if subtle.ConstantTimeCompare(ah[AHLen-ahICVLen:], h.icv(rx.Header, ah, pdu, unicast)) != 1 {
 		return AHWrong
 	}
 	if [4]byte(ah[4:8]) != rx.Source.As4() {

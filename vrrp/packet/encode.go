@@ -63,7 +63,7 @@ func NewEncoder(s Spec) (*Encoder, error) {
 		start = ipv4HeaderLen
 	}
 	if s.AuthType == AuthAH {
-		start += ahLen
+		start += AHLen
 	}
 	e := &Encoder{
 		buf: make([]byte, start, start+length+s.HMAC.trailerLen()), family: s.Family, hmac: s.HMAC,
@@ -226,7 +226,7 @@ func (e *Encoder) patch(priority uint8) []byte {
 		binary.BigEndian.PutUint16(h[10:], 0)
 		binary.BigEndian.PutUint16(h[10:], fold(sum(0, h)))
 		if e.ah != nil {
-			e.ah.sign(h, e.buf[ipv4HeaderLen:ipv4HeaderLen+ahLen], e.pdu, e.src, !e.dst.IsMulticast())
+			e.ah.sign(h, e.buf[ipv4HeaderLen:ipv4HeaderLen+AHLen], e.pdu, e.src, !e.dst.IsMulticast())
 		}
 	}
 	return e.buf

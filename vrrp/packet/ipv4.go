@@ -12,11 +12,12 @@ const (
 	ProtocolAH   = 51
 )
 
+// AHLen is the length of the Authentication Header with the 96-bit value that
+// VRRPv2 uses (RFC 2402, RFC 2403).
+const AHLen = 24
+
 const (
 	ipv4HeaderLen = 20
-	// ahLen is the Authentication Header with the 96-bit value that VRRPv2
-	// uses (RFC 2402, RFC 2403).
-	ahLen = 24
 	// minPayload is what Ethernet pads a frame's payload to.
 	minPayload = 46
 )
@@ -73,10 +74,10 @@ func DecodeIPv4(frame []byte) (IPv4, error) {
 	}
 	h.Payload = frame[header:end:end]
 	if h.Protocol == ProtocolAH {
-		if len(h.Payload) < ahLen {
+		if len(h.Payload) < AHLen {
 			return IPv4{}, ErrShort
 		}
-		h.AH, h.Payload = h.Payload[:ahLen:ahLen], h.Payload[ahLen:]
+		h.AH, h.Payload = h.Payload[:AHLen:AHLen], h.Payload[AHLen:]
 	}
 	return h, nil
 }

@@ -26,7 +26,7 @@ func (s *Speaker) SetLinks(links []Link) {
 func (s *Speaker) openSockets() {
 	wanted := map[socketKey][]netip.Addr{}
 	for _, m := range s.members {
-		if m == nil {
+		if m == nil || m.cfg.Key.Barred != "" {
 			continue
 		}
 		key := m.socketKey()
@@ -50,7 +50,7 @@ func (s *Speaker) openSockets() {
 		if !exists || s.sockets[key] != nil {
 			continue
 		}
-		k, err := openSocket(link, key.family, groups)
+		k, err := openSocket(link, key, groups)
 		if err != nil {
 			s.log.Error("no adverts can be sent or heard", "iface", key.dev, "err", err)
 			continue
@@ -63,7 +63,9 @@ func (s *Speaker) openSockets() {
 	}
 }
 
-func (m *member) socketKey() socketKey { return socketKey{m.cfg.Key.Interface, m.cfg.Key.Family} }
+func (m *member) socketKey() socketKey {
+	return socketKey{m.cfg.Key.Interface, m.cfg.Key.Family, m.inst.AH && m.inst.Auth != nil}
+}
 
 // encode prepares what a member sends and expects.
 func (s *Speaker) encode(m *member) {
@@ -71,7 +73,8 @@ func (s *Speaker) encode(m *member) {
 	m.expect = packet.Expect{
 		Family: m.cfg.Key.Family, Version: m.cfg.Version, Unicast: m.cfg.Key.Unicast, Interval: m.cfg.AdvertInterval,
 		Addresses: packet.AppendAddresses(nil, m.inst.VIPs), ChecksumAsV2: m.inst.V3ChecksumAsV2,
-		CheckSource: m.inst.CheckUnicastSrc, Group4: m.inst.Group,
+		CheckSource: m.inst.CheckUnicastSrc, Group4: m.inst.ChecksumGroup, OldUnicast: m.inst.OldUnicast,
+		OwnerIgnore: m.inst.OwnerIgnore,
 	}
 	for _, p := range m.inst.Peers {
 		x := packet.Peer{Addr: p.Addr, MaxTTL: 255}
@@ -83,23 +86,25 @@ func (s *Speaker) encode(m *member) {
 	spec := packet.Spec{
 		Family: m.cfg.Key.Family, Version: m.cfg.Version, VRID: m.cfg.Key.VRID, Interval: m.cfg.AdvertInterval,
 		Addresses: m.inst.VIPs, Source: m.source, Destination: m.inst.Group, TTL: 255, ChecksumAsV2: m.inst.V3ChecksumAsV2,
+		Group4: m.inst.ChecksumGroup,
 	}
 	if m.cfg.Key.Unicast {
 		spec.TTL = uint8(m.inst.TTL)
 		if len(m.inst.Peers) > 0 {
 			spec.Destination = m.inst.Peers[0].Addr
 		}
-	}
-	if m.inst.Auth != nil {
-		spec.AuthType, m.expect.AuthType = packet.AuthPass, packet.AuthPass
-		copy(spec.Password[:], m.inst.Auth)
-		copy(m.expect.Password[:], m.inst.Auth)
+		m.oldUnicast = m.oldUnicast && m.inst.OldUnicast == packet.OldUnicastAuto
+		spec.OldUnicast = m.inst.ChecksumGroup.IsValid() && (m.oldUnicast || m.inst.OldUnicast == packet.OldUnicastAlways)
 	}
 	m.tag = makeTag(m)
-	if !m.source.IsValid() {
+	err := s.authenticate(m, &spec)
+	if err == nil && !m.source.IsValid() {
 		return
 	}
-	enc, err := packet.NewEncoder(spec)
+	var enc *packet.Encoder
+	if err == nil {
+		enc, err = packet.NewEncoder(spec)
+	}
 	if err != nil {
 		s.log.Error("cannot make adverts", "instance", m.cfg.Name, "err", err)
 		return
@@ -116,6 +121,7 @@ func (s *Speaker) queueAdvert(m *member, priority uint8) {
 		return
 	}
 	m.sentPriority = priority
+	m.clock()
 	if priority == 0 {
 		m.stats.PriZeroSent++
 	}
@@ -206,6 +212,8 @@ func (s *Speaker) advertReceived(pdu []byte, rx *packet.Received) {
 	if m == nil {
 		return // another virtual router of this LAN
 	}
+	m.clock()
+	m.expect.CountOnly = m.inst.SkipCheckAdvAddr && m.state == vrrp.Backup && m.lastSource == rx.Source
 	verdict, warn := m.expect.Check(&a, rx)
 	m.stats.count(verdict, warn, a.Priority)
 	if verdict != packet.Accepted {
@@ -213,8 +221,8 @@ func (s *Speaker) advertReceived(pdu []byte, rx *packet.Received) {
 		return
 	}
 	m.refusals = 0
-	if warn.Has(packet.AddressesDiffer) && !(m.inst.SkipCheckAdvAddr && m.lastSource == rx.Source) {
-		m.warned(s, rx.Source)
+	if warn != 0 {
+		m.warnings(s, warn, rx)
 	}
 	m.lastSource = rx.Source
 	m.hear(Heard{Wire: vrrp.LAN, Source: rx.Source, Priority: a.Priority, At: s.rxNow})
@@ -222,14 +230,15 @@ func (s *Speaker) advertReceived(pdu []byte, rx *packet.Received) {
 }
 
 // find picks the member that an advert is for. A unicast and a multicast
-// instance may share a VRID on one interface.
+// instance, or one with auth_type AH and one without, may share a VRID on one
+// interface; where none fits, one that does not says why the advert is refused.
 func (s *Speaker) find(key socketKey, vrid uint8, multicast bool) *member {
 	var other *member
 	for _, m := range s.byVRID[vridKey(key.family, vrid)] {
 		if m.cfg.Key.Interface != key.dev {
 			continue
 		}
-		if m.cfg.Key.Unicast != multicast {
+		if m.cfg.Key.Unicast != multicast && m.socketKey() == key {
 			return m
 		}
 		other = m
@@ -243,6 +252,9 @@ func (s *Speaker) deliver(now vrrp.Instant, m *member, w vrrp.Wire, from veto.No
 	if m.veto != nil {
 		s.vetoAdvert = veto.Advert{Wire: w, From: from, Source: source, Priority: priority}
 		s.vetoStep(now, m, &s.vetoAdvert)
+	}
+	if m.expect.OwnerIgnore {
+		return // of the second wire: from the LAN none comes this far
 	}
 	s.busy = true
 	s.perform(now, s.router.Step(now, &s.advert))

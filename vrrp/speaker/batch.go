@@ -13,8 +13,9 @@ const (
 	batch      = 64
 	packetSize = 1500 + 100 // an IP packet of the largest ordinary MTU
 	// controlSize holds the control messages of one packet: hop limit and
-	// destination, or source.
-	controlSize = 64
+	// destination, or source; pktinfoSpace is the address's part.
+	controlSize  = 64
+	pktinfoSpace = 40
 )
 
 // mmsghdr is the kernel's struct mmsghdr.
@@ -150,6 +151,15 @@ func (k *socket) queue(packet []byte, source, dst netip.Addr, m *member) {
 	src := source.As16()
 	copy(c[unix.SizeofCmsghdr:], src[:])
 	binary.NativeEndian.PutUint32(c[unix.SizeofCmsghdr+16:], uint32(k.index))
+	hops := 255
+	if m.cfg.Key.Unicast {
+		hops = m.inst.TTL
+	}
+	limit := c[pktinfoSpace:]
+	*(*unix.Cmsghdr)(unsafe.Pointer(&limit[0])) = unix.Cmsghdr{
+		Len: unix.SizeofCmsghdr + 4, Level: unix.IPPROTO_IPV6, Type: unix.IPV6_HOPLIMIT,
+	}
+	binary.NativeEndian.PutUint32(limit[unix.SizeofCmsghdr:], uint32(hops))
 }
 
 // send sends the batch and calls done for each packet. One that the kernel
@@ -170,7 +180,7 @@ func (k *socket) send(done func(m *member, err error)) {
 		} else {
 			h.Name, h.Namelen = (*byte)(unsafe.Pointer(&t.names6[n])), unix.SizeofSockaddrInet6
 			h.Control = &t.control[n][0]
-			h.SetControllen(unix.CmsgSpace(unix.SizeofInet6Pktinfo))
+			h.SetControllen(controlSize)
 		}
 	}
 	for from := 0; from < len(t.owners); {

@@ -13,12 +13,16 @@ import (
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
+
+	"github.com/keepmesh/keepmesh/vrrp/packet"
 )
 
-// socketKey names a socket: one for each interface and family in use there.
+// socketKey names a socket: one for each interface and family in use there, and
+// one more where auth_type AH is, which is an IP protocol of its own.
 type socketKey struct {
 	dev    string
 	family uint8
+	ah     bool
 }
 
 // socket is the raw VRRP socket of one interface and family: it receives every
@@ -36,7 +40,8 @@ type socket struct {
 // openSocket opens the socket on a link and joins the groups. Set-up goes
 // through x/net; the descriptor is then taken away from the runtime's poller,
 // which has no part in the loop.
-func openSocket(link Link, family uint8, groups []netip.Addr) (*socket, error) {
+func openSocket(link Link, key socketKey, groups []netip.Addr) (*socket, error) {
+	family := key.family
 	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var failed error
 		err := c.Control(func(fd uintptr) {
@@ -57,6 +62,9 @@ func openSocket(link Link, family uint8, groups []netip.Addr) (*socket, error) {
 	if family == 6 {
 		network, any = "ip6:112", "::"
 	}
+	if key.ah {
+		network = "ip4:51"
+	}
 	pc, err := lc.ListenPacket(context.Background(), network, any)
 	if err != nil {
 		return nil, fmt.Errorf("opening a VRRP socket on %s: %w", link.Name, err)
@@ -70,11 +78,16 @@ func openSocket(link Link, family uint8, groups []netip.Addr) (*socket, error) {
 	if err := setUp(pc, ifi, groups); err != nil {
 		return nil, fmt.Errorf("setting up the VRRP socket of %s: %w", link.Name, err)
 	}
+	if key.ah {
+		if err := ipv4.NewPacketConn(pc).SetBPF(onlyAdvertsAH); err != nil {
+			return nil, fmt.Errorf("setting up the AH socket of %s: %w", link.Name, err)
+		}
+	}
 	file, err := pc.(*net.IPConn).File()
 	if err != nil {
 		return nil, fmt.Errorf("taking over the VRRP socket of %s: %w", link.Name, err)
 	}
-	k := &socket{socketKey: socketKey{link.Name, family}, index: link.Index, fd: int(file.Fd()), file: file, groups: groups}
+	k := &socket{socketKey: key, index: link.Index, fd: int(file.Fd()), file: file, groups: groups}
 	if err := unix.SetNonblock(k.fd, true); err != nil {
 		file.Close()
 		return nil, fmt.Errorf("taking over the VRRP socket of %s: %w", link.Name, err)
@@ -137,6 +150,15 @@ var (
 		bpf.LoadIndirect{Off: 0, Size: 1},
 	}, versions...))
 	onlyAdverts6 = mustAssemble(append([]bpf.Instruction{bpf.LoadAbsolute{Off: 0, Size: 1}}, versions...))
+
+	// Behind an Authentication Header of other traffic there is no VRRP.
+	onlyAdvertsAH = mustAssemble(append([]bpf.Instruction{
+		bpf.LoadMemShift{Off: 0},
+		bpf.LoadIndirect{Off: 0, Size: 1},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: packet.ProtocolVRRP, SkipTrue: 1},
+		bpf.RetConstant{Val: 0},
+		bpf.LoadIndirect{Off: packet.AHLen, Size: 1},
+	}, versions...))
 
 	versions = []bpf.Instruction{
 		bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: 0xf0},

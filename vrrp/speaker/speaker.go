@@ -42,15 +42,22 @@ const (
 
 // Instance is what the speaker needs of an instance beside its vrrp.Config.
 type Instance struct {
-	Auth             []byte     // 8 bytes of PASS; nil: none
+	Auth             []byte // 8 bytes of PASS or AH; nil: none
+	AH               bool   // auth_type AH
+	HMAC             *packet.HMACConfig
 	Group            netip.Addr // multicast group; invalid with unicast
 	Peers            []Peer
 	CheckUnicastSrc  bool
 	TTL              int // of unicast adverts
 	SkipCheckAdvAddr bool
 	V3ChecksumAsV2   bool
-	VIPs             []netip.Addr // advertised, in order
-	LANProbe         ProbeMode
+	// OldUnicast is old_unicast_checksum, ChecksumGroup what it is over.
+	OldUnicast    packet.OldUnicast
+	ChecksumGroup netip.Addr
+	// OwnerIgnore drops every advert unread (owner_ignore_adverts).
+	OwnerIgnore bool
+	VIPs        []netip.Addr // advertised, in order
+	LANProbe    ProbeMode
 }
 
 // Peer is one unicast peer.
@@ -86,6 +93,8 @@ type member struct {
 	source   netip.Addr
 	encoder  *packet.Encoder // nil until the source is known
 	expect   packet.Expect
+	ah       *packet.AH
+	hmac     *packet.HMAC
 	tag      wire.Tag
 	stats    Stats
 	heard    []Heard
@@ -96,6 +105,8 @@ type member struct {
 	refusals     int        // packets in a row
 	lastSource   netip.Addr // of the last accepted advert
 	warnedOf     netip.Addr // whose addresses were complained of
+	skewedOf     netip.Addr // whose clock was complained of
+	oldUnicast   bool       // a peer uses the old checksum: so do we
 
 	veto    *veto.Machine
 	vetoAt  vrrp.Instant
@@ -169,6 +180,13 @@ func (s *Speaker) Prepare(cfg vrrp.Config, instances []Instance) (*Plan, error) 
 	if len(instances) != len(cfg.Instances) {
 		return nil, fmt.Errorf("%d instances with %d settings", len(cfg.Instances), len(instances))
 	}
+	for n := range instances {
+		if h := instances[n].HMAC; h != nil {
+			if _, err := packet.NewHMAC(*h, nil); err != nil {
+				return nil, fmt.Errorf("instance %q: %w", cfg.Instances[n].Name, err)
+			}
+		}
+	}
 	p, err := s.router.Prepare(cfg)
 	if err != nil {
 		return nil, err
@@ -210,7 +228,10 @@ func (s *Speaker) Commit(p *Plan) {
 	s.byVRID = map[uint16][]*member{}
 	for _, m := range next {
 		kept[m.id] = m
-		s.byVRID[vridKey(m.cfg.Key.Family, m.cfg.Key.VRID)] = append(s.byVRID[vridKey(m.cfg.Key.Family, m.cfg.Key.VRID)], m)
+		if m.cfg.Key.Barred == "" {
+			key := vridKey(m.cfg.Key.Family, m.cfg.Key.VRID)
+			s.byVRID[key] = append(s.byVRID[key], m)
+		}
 		s.refresh(m)
 	}
 	for id, m := range s.members {

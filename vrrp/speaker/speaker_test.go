@@ -111,7 +111,7 @@ func heardAdvert(t *testing.T, priority uint8) []byte {
 
 func TestAdvertIsCountedHeardAndDelivered(t *testing.T) {
 	s := start(t, &recorder{}, 100, 1, nil)
-	s.rxSocket, s.rxNow = &socket{socketKey: socketKey{"lo", 4}}, Now()
+	s.rxSocket, s.rxNow = &socket{socketKey: socketKey{dev: "lo", family: 4}}, Now()
 	s.receivedPacket(&arrival{bytes: heardAdvert(t, 150)})
 	if got := s.Stats(0); got.AdvertsReceived != 1 {
 		t.Errorf("stats %+v", got)
@@ -128,7 +128,7 @@ func TestAdvertIsCountedHeardAndDelivered(t *testing.T) {
 func TestBadPacketChangesNothingButItsCounter(t *testing.T) {
 	k := &recorder{}
 	s := start(t, k, 100, 1, nil)
-	s.rxSocket, s.rxNow = &socket{socketKey: socketKey{"lo", 4}}, Now()
+	s.rxSocket, s.rxNow = &socket{socketKey: socketKey{dev: "lo", family: 4}}, Now()
 	bytes := heardAdvert(t, 150)
 	b := &arrival{bytes: bytes}
 	bytes[len(bytes)-1] ^= 0xff // the checksum no longer fits
@@ -148,7 +148,7 @@ func TestBadPacketChangesNothingButItsCounter(t *testing.T) {
 
 func TestOtherInterfaceIsAnotherLAN(t *testing.T) {
 	s := start(t, &recorder{}, 100, 1, nil)
-	s.rxSocket, s.rxNow = &socket{socketKey: socketKey{"eth9", 4}}, Now()
+	s.rxSocket, s.rxNow = &socket{socketKey: socketKey{dev: "eth9", family: 4}}, Now()
 	s.receivedPacket(&arrival{bytes: heardAdvert(t, 150)})
 	if got := s.Stats(0); got.AdvertsReceived != 0 {
 		t.Errorf("stats %+v", got)
@@ -196,7 +196,7 @@ func TestSendersHeardAreBounded(t *testing.T) {
 
 func TestReceivingMakesNoGarbage(t *testing.T) {
 	s := start(t, &recorder{}, 100, 1, nil)
-	s.rxSocket = &socket{socketKey: socketKey{"lo", 4}}
+	s.rxSocket = &socket{socketKey: socketKey{dev: "lo", family: 4}}
 	b := &arrival{bytes: heardAdvert(t, 150)}
 	s.rxNow = Now()
 	s.receivedPacket(b)

@@ -19,6 +19,11 @@ type Stats struct {
 	ChecksumErrors, AddrListErrors uint64
 	AuthTypeInvalid                uint64
 	AuthTypeMismatch, AuthFailure  uint64
+	AuthExtMissing, AuthExtStale   uint64 // auth_hmac
+	AuthExtMalformed, AuthExtKey   uint64
+	AuthExtInvalid, AuthExtReplay  uint64
+	SourceUnknown                  uint64 // not a unicast peer
+	Ignored                        uint64 // owner_ignore_adverts
 	IntervalDropped                uint64
 	MeshReceived, MeshSent         uint64
 }
@@ -64,6 +69,22 @@ func (s *Stats) count(v packet.Verdict, w packet.Warning, priority uint8) {
 		s.AuthFailure++
 	case packet.IntervalWrong:
 		s.IntervalDropped++
-	case packet.Accepted, packet.Ignored, packet.SourceUnknown:
+	case packet.HMACMissing:
+		s.AuthExtMissing++
+	case packet.HMACMalformed:
+		s.AuthExtMalformed++
+	case packet.HMACUnknownKey:
+		s.AuthExtKey++
+	case packet.HMACWrong:
+		s.AuthExtInvalid++
+	case packet.HMACStale:
+		s.AuthExtStale++
+	case packet.HMACReplayed:
+		s.AuthExtReplay++
+	case packet.SourceUnknown:
+		s.SourceUnknown++
+	case packet.Ignored:
+		s.Ignored++
+	case packet.Accepted, packet.AHForeign:
 	}
 }
