@@ -161,6 +161,11 @@ func Assemble(in Input) Status {
 	}
 	others := append([]Node(nil), in.Others...)
 	sort.Slice(others, func(i, j int) bool { return others[i].Name < others[j].Name })
+	for n := range others {
+		if !others[n].Live {
+			others[n].Instances = completed(others[n].Instances, append([]Node{in.Self}, others...))
+		}
+	}
 	seen := map[key]bool{}
 	for i := range in.Self.Instances {
 		k := keyOf(&in.Self.Instances[i])
@@ -183,6 +188,23 @@ func Assemble(in Input) Status {
 	}
 	s.Warnings = append(s.Warnings, warnings(&s, in)...)
 	return s
+}
+
+// completed gives instances known by gossip that came without addresses, which
+// travel apart, those of the instance of the same name, family and VRID.
+func completed(list []ipc.InstanceStatus, known []Node) []ipc.InstanceStatus {
+	out := append([]ipc.InstanceStatus(nil), list...)
+	for i := range out {
+		for n := range known {
+			for j := range known[n].Instances {
+				x := &known[n].Instances[j]
+				if len(out[i].VIPs) == 0 && x.Name == out[i].Name && x.Family == out[i].Family && x.VRID == out[i].VRID {
+					out[i].VIPs = x.VIPs
+				}
+			}
+		}
+	}
+	return out
 }
 
 func join(own *ipc.InstanceStatus, self *Node, others []Node, k key) Instance {

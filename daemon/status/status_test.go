@@ -169,3 +169,16 @@ func TestFormerHolderThatDoesNotAnswerIsNoConflict(t *testing.T) {
 		t.Errorf("owners %v", i.Owners)
 	}
 }
+
+// Gossip has lost a node before its addresses came.
+func TestInstanceKnownWithoutItsAddressesIsTheSame(t *testing.T) {
+	in := three()
+	in.Others[0].Instances[0].VIPs = nil
+	s := Assemble(in)
+	if len(s.Instances) != 1 || len(s.Instances[0].Peers) != 2 {
+		t.Errorf("%d instances, peers %+v", len(s.Instances), s.Instances[0].Peers)
+	}
+	if in.Others[0].Instances[0].VIPs != nil {
+		t.Error("the report was changed")
+	}
+}
