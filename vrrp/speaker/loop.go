@@ -33,6 +33,16 @@ func firstPart(wait time.Duration) time.Duration {
 	return wait - wait/lateShare - settleTime
 }
 
+// Where packets are many, most of what each costs is the wake-up. After so
+// many wake-ups in a row, each within twice the rest of the one before, the
+// loop leaves the descriptors alone for the length of a rest, and then reads
+// what has come together. A rest is a twentieth of the shortest advert
+// interval, and never outlasts a deadline: Due reads the sockets first.
+const (
+	restTime    = 500 * time.Microsecond
+	burstLength = 8
+)
+
 // Now reads CLOCK_MONOTONIC.
 func Now() vrrp.Instant {
 	var ts unix.Timespec
@@ -49,6 +59,8 @@ type Loop struct {
 	dirty    bool // the sets changed while handlers were being called
 	wake     int
 	done     bool
+	wokenAt  vrrp.Instant // by a descriptor
+	burst    int          // wake-ups in a row that followed each other closely
 }
 
 // NewLoop makes a loop that watches nothing.
@@ -119,11 +131,16 @@ func (l *Loop) Run(timers Timers) error {
 				wait = firstPart(wait)
 			}
 		}
+		if l.burst >= burstLength && wait != 0 {
+			l.rest(wait)
+			wait = 0
+		}
 		n, err := l.poll(wait)
 		if err != nil {
 			return fmt.Errorf("waiting for packets: %w", err)
 		}
 		if n > 0 {
+			l.count(Now())
 			l.dispatch()
 		}
 		if at, ok := timers.Deadline(); ok {
@@ -133,6 +150,26 @@ func (l *Loop) Run(timers Timers) error {
 		}
 	}
 	return nil
+}
+
+// count takes note of a wake-up by a descriptor.
+func (l *Loop) count(now vrrp.Instant) {
+	if now.Sub(l.wokenAt) < 2*restTime {
+		l.burst++
+	} else {
+		l.burst = 0
+	}
+	l.wokenAt = now
+}
+
+// rest sleeps for restTime, or less where a deadline comes sooner; a negative
+// wait is none. A rest that a signal ends is over.
+func (l *Loop) rest(wait time.Duration) {
+	if wait < 0 || wait > restTime {
+		wait = restTime
+	}
+	ts := unix.NsecToTimespec(int64(wait))
+	_, _, _ = unix.RawSyscall6(unix.SYS_PPOLL, 0, 0, uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
 }
 
 // dispatch calls the handlers of ready descriptors. A handler that changes the

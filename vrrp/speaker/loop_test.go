@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/keepmesh/keepmesh/vrrp"
 )
 
@@ -71,3 +73,49 @@ type funcTimers struct {
 func (f *funcTimers) Deadline() (vrrp.Instant, bool) { return f.deadline() }
 func (f *funcTimers) Precise() bool                  { return false }
 func (f *funcTimers) Due(now vrrp.Instant)           { f.due(now) }
+
+// A descriptor that is always readable wakes the loop once a rest and not more
+// often, and the deadlines are served all the same.
+func TestFloodIsReadInBunches(t *testing.T) {
+	loop, err := NewLoop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := [8]byte{7: 1}
+	if _, err := unix.Write(loop.wake, one[:]); err != nil {
+		t.Fatal(err)
+	}
+	began, wakes, ticks, early := Now(), 0, 0, 0
+	loop.handlers[0] = func() { wakes++ } // and reads nothing
+	at := began.Add(3 * time.Millisecond)
+	err = loop.Run(&funcTimers{func() (vrrp.Instant, bool) { return at, true }, func(now vrrp.Instant) {
+		if now < at {
+			early++
+		}
+		if ticks++; ticks == 20 {
+			loop.Stop()
+		}
+		at = now.Add(3 * time.Millisecond)
+	}})
+	// Rests that a deadline or the runtime's signals cut short come on top.
+	most := burstLength + 3*ticks + 2*int(Now().Sub(began)/restTime)
+	if err != nil || ticks != 20 || early > 0 || wakes < ticks || wakes > most {
+		t.Errorf("%d wake-ups, want at most %d; %d deadlines served, %d early, err %v", wakes, most, ticks, early, err)
+	}
+}
+
+func TestWakeUpsFarApartAreNoFlood(t *testing.T) {
+	l := &Loop{}
+	for n := range 3 * burstLength {
+		l.count(vrrp.Instant(time.Second) + vrrp.Instant(n)*vrrp.Instant(2*restTime))
+	}
+	if l.burst != 0 {
+		t.Errorf("a burst of %d", l.burst)
+	}
+	for n := range burstLength {
+		l.count(vrrp.Instant(2*time.Second) + vrrp.Instant(n)*vrrp.Instant(restTime))
+	}
+	if l.burst != burstLength-1 {
+		t.Errorf("a burst of %d, want %d", l.burst, burstLength-1)
+	}
+}
