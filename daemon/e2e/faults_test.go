@@ -33,7 +33,7 @@ type heardScripts struct {
 	Zeros   int // adverts of priority 0
 }
 
-// told runs one program alone through every state and notes what it tells.
+// notifications runs one program alone through every state and notes what it tells.
 func notifications(t *testing.T, program string) heardScripts {
 	w := newWorld(t, "lan", "other")
 	h := w.hostWith("n1", lab.HostOptions{Interfaces: []lab.Iface{
@@ -190,7 +190,7 @@ func TestVRRPProcessKilledIsPurgedAndStartedAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	a, b := w.host("n1", "eth0", "10.9.0.1/24"), w.host("n2", "eth0", "10.9.0.2/24")
-	p := w.keepmesh(a, edit(t, pair{self: 1, priority: 150, extra: "virtual_routes {\n        10.8.0.0/16 via 10.9.0.254\n    }"}.String()))
+	p := w.keepmesh(a, pair{self: 1, priority: 150, extra: "virtual_routes {\n        10.8.0.0/16 via 10.9.0.254\n    }"}.String())
 	w.keepmesh(b, pair{self: 2, priority: 100}.String())
 	w.holds(pairVIP, "n1")
 	w.inState(a, "VI_1", "MASTER")

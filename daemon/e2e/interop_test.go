@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	stdcmp "cmp"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -92,14 +93,7 @@ func (c pair) String() string {
     }
     notify "/etc/keepalived/note.sh"
 }
-`, c.priority, max(c.version, 2), cmpOr(c.interval, "1"), peer, c.extra, pairVIP)
-}
-
-func cmpOr(a, b string) string {
-	if a == "" {
-		return b
-	}
-	return a
+`, c.priority, max(c.version, 2), stdcmp.Or(c.interval, "1"), peer, c.extra, pairVIP)
 }
 
 // starter starts one of the two programs.

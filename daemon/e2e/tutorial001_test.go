@@ -31,6 +31,7 @@ func (w *world) told(h *lab.Host, want ...string) {
 	}, func() string { return cmp.Diff(want, got) })
 }
 
+// noted are the lines so far.
 func (w *world) noted(h *lab.Host) []string {
 	b, _ := h.ReadFile("/run/notify.log")
 	return strings.Fields(string(b))
