@@ -174,15 +174,9 @@ func (i *Instance) fillGARP(g *Global) {
 	if a.MasterRefreshRepeat == 0 {
 		a.MasterRefreshRepeat = g.GARP.MasterRefreshRepeat
 	}
-	lowerDelay, lowerRepeat := a.MasterDelay, a.MasterRepeat
-	if g.Has("vrrp_garp_lower_prio_delay") || !b.Has("garp_master_delay") {
-		lowerDelay = g.GARP.LowerPrioDelay
-	}
-	if g.Has("vrrp_garp_lower_prio_repeat") || !b.Has("garp_master_repeat") {
-		lowerRepeat = g.GARP.LowerPrioRepeat
-	}
-	inherit(b, "garp_lower_prio_delay", &a.LowerPrioDelay, lowerDelay)
-	inherit(b, "garp_lower_prio_repeat", &a.LowerPrioRepeat, lowerRepeat)
+	// An instance's own garp_master_... say nothing about these.
+	inherit(b, "garp_lower_prio_delay", &a.LowerPrioDelay, g.GARP.LowerPrioDelay)
+	inherit(b, "garp_lower_prio_repeat", &a.LowerPrioRepeat, g.GARP.LowerPrioRepeat)
 	if !b.Has("garp_extra_if") && !b.Has("vmac_garp_intvl") {
 		a.ExtraIf, a.ExtraIfAll = g.GARP.ExtraIf, g.GARP.ExtraIfAll
 	}

@@ -34,12 +34,14 @@ type Keyword struct {
 	Support Support `json:"state"`
 	Since   string  `json:"since,omitempty"` // keepalived version when newer than 2.2.7
 	Args    string  `json:"args,omitempty"`  // what follows the keyword
+	Test    string  `json:"test,omitempty"`  // the Go test that observes the effect of a working keyword
 	Ours    bool    `json:"ours,omitempty"`  // ours alone; also as "#keepmesh: KEYWORD ARGS"
 
 	set   func(*decoder, *stmt) // a statement, or the opening of a block
 	sub   string                // section inside the block; empty for none
 	done  func(*decoder)        // the block ended
 	lines func(*decoder, *stmt) // a block of plain lines: called for each
+	word  bool                  // a word of a line: for the documentation only
 	bare  string                // what keepalived makes of a missing value: "" exits, "report" or "quiet"
 }
 
@@ -56,20 +58,19 @@ var theTable = sync.OnceValue(func() *keywordTable {
 	t := &keywordTable{section: map[string]map[string]*Keyword{}}
 	for _, part := range []func() []Keyword{
 		rootKeywords, globalKeywords, groupKeywords, instanceKeywords, ourKeywords,
-		scriptKeywords, trackerKeywords, serverKeywords, realServerKeywords, checkerKeywords,
+		scriptKeywords, trackerKeywords, serverKeywords, realServerKeywords, checkerKeywords, lineWords,
 	} {
 		t.rows = append(t.rows, part()...)
 	}
 	for i := range t.rows {
 		k := &t.rows[i]
-		if k.Support == "" {
-			k.Support = Accepted
-		}
+		k.Support = Accepted
 		if t.section[k.Section] == nil {
 			t.section[k.Section] = map[string]*Keyword{}
 		}
 		t.section[k.Section][k.Name] = k
 	}
+	t.markEffects(effects)
 	return t
 })
 
@@ -92,7 +93,7 @@ func (t *keywordTable) suggest(section, word string) string {
 	}
 	var homes []string
 	for i := range t.rows {
-		if t.rows[i].Name == word && !slices.Contains(homes, t.rows[i].Section) {
+		if t.rows[i].Name == word && !t.rows[i].word && !slices.Contains(homes, t.rows[i].Section) {
 			homes = append(homes, t.rows[i].Section)
 		}
 	}

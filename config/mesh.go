@@ -82,12 +82,13 @@ func meshTable() *keywordTable {
 	}}
 	for i := range t.rows {
 		k := &t.rows[i]
-		k.Support, k.Ours, k.Tier = Works, true, A
+		k.Support, k.Ours, k.Tier = Accepted, true, A
 		if t.section[k.Section] == nil {
 			t.section[k.Section] = map[string]*Keyword{}
 		}
 		t.section[k.Section][k.Name] = k
 	}
+	t.markEffects(meshEffects)
 	return t
 }
 

@@ -38,8 +38,10 @@ func meshOf(text string) (*Mesh, string) {
 
 func TestMeshFileIsReadWhole(t *testing.T) {
 	m, problems := meshOf(wholeMesh)
-	if problems != "" {
-		t.Fatalf("problems:\n%s", problems)
+	for line := range strings.Lines(problems) {
+		if !strings.HasPrefix(line, "note ") {
+			t.Error(line)
+		}
 	}
 	m.Block = Block{}
 	want := &Mesh{

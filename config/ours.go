@@ -8,13 +8,13 @@ func ourKeywords() []Keyword {
 	var rows []Keyword
 	for _, section := range []string{"vrrp_instance", "vrrp_sync_group"} {
 		rows = append(rows,
-			Keyword{Section: section, Name: "fencing_policy", Tier: B, Support: Works, Ours: true, Args: "availability|quorum", set: fencingPolicy},
+			Keyword{Section: section, Name: "fencing_policy", Tier: B, Ours: true, Args: "availability|quorum", set: fencingPolicy},
 		)
 	}
 	return append(rows,
 		Keyword{Section: "vrrp_instance", Name: "advert_transport", Tier: B, Ours: true, Args: "lan|both", set: choice(in(func(i *Instance) *string { return &i.AdvertTransport }), "lan", "both")},
 		Keyword{Section: "vrrp_instance", Name: "health_agreement", Tier: B, Ours: true, Args: "local|majority", set: choice(in(func(i *Instance) *string { return &i.HealthAgreement }), "local", "majority")},
-		Keyword{Section: "vrrp_instance", Name: "lan_probe", Tier: B, Support: Works, Ours: true, Args: "auto|on|off", set: lanProbe(in(func(i *Instance) *Toggle { return &i.LANProbe }))},
+		Keyword{Section: "vrrp_instance", Name: "lan_probe", Tier: B, Ours: true, Args: "auto|on|off", set: lanProbe(in(func(i *Instance) *Toggle { return &i.LANProbe }))},
 	)
 }
 

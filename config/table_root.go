@@ -7,7 +7,7 @@ import (
 // rootKeywords is the top level and its small blocks.
 func rootKeywords() []Keyword {
 	return []Keyword{
-		{Section: "root", Name: "global_defs", Tier: A, Support: Works, Args: "{ statements }", sub: "global_defs", set: beginGlobal},
+		{Section: "root", Name: "global_defs", Tier: A, Args: "{ statements }", sub: "global_defs", set: beginGlobal},
 		{Section: "root", Name: "linkbeat_use_polling", Tier: C, set: setTrue(gl(func(g *Global) *bool { return &g.LinkBeatPolling }))},
 		{Section: "root", Name: "net_namespace", Tier: B, Args: "NAME", set: str(gl(func(g *Global) *string { return &g.NetNamespace }))},
 		{Section: "root", Name: "net_namespace_ipvs", Tier: C, Args: "[NAME]", set: optStr("", gl(func(g *Global) *string { return &g.NetNamespaceIPVS }))},
@@ -16,14 +16,14 @@ func rootKeywords() []Keyword {
 		{Section: "root", Name: "instance", Tier: B, Args: "NAME", set: str(gl(func(g *Global) *string { return &g.Instance }))},
 		{Section: "root", Name: "child_wait_time", Tier: C, Args: "SECS (>=0)", set: wholeSecs(0, maxSeconds, gl(func(g *Global) *time.Duration { return &g.ChildWaitTime }))},
 		{Section: "root", Name: "track_group", Tier: C, Args: "NAME { statements }", sub: "track_group", set: beginTrackGroup},
-		{Section: "root", Name: "static_ipaddress", Tier: B, Support: Works, Args: "{ address lines }", lines: staticAddress},
-		{Section: "root", Name: "static_routes", Tier: B, Support: Works, Args: "{ route lines }", lines: staticRoute},
+		{Section: "root", Name: "static_ipaddress", Tier: B, Args: "{ address lines }", lines: staticAddress},
+		{Section: "root", Name: "static_routes", Tier: B, Args: "{ route lines }", lines: staticRoute},
 		{Section: "root", Name: "static_rules", Tier: B, Args: "{ rule lines }", lines: staticRule},
-		{Section: "root", Name: "vrrp_sync_group", Tier: A, Support: Works, Args: "NAME { statements }", sub: "vrrp_sync_group", set: beginSyncGroup, done: endSyncGroup},
+		{Section: "root", Name: "vrrp_sync_group", Tier: A, Args: "NAME { statements }", sub: "vrrp_sync_group", set: beginSyncGroup, done: endSyncGroup},
 		{Section: "root", Name: "garp_group", Tier: C, Args: "{ statements }", sub: "garp_group", set: beginGARPGroup, done: endGARPGroup},
 		{Section: "root", Name: "linkbeat_interfaces", Tier: C, Args: "{ lines: IF [MII|ETHTOOL|IOCTL] }", lines: linkBeatLine},
-		{Section: "root", Name: "vrrp_instance", Tier: A, Support: Works, Args: "NAME { statements }", sub: "vrrp_instance", set: beginInstance},
-		{Section: "root", Name: "vrrp_script", Tier: A, Support: Works, Args: "NAME { statements }", sub: "vrrp_script", set: beginScript, done: endScript},
+		{Section: "root", Name: "vrrp_instance", Tier: A, Args: "NAME { statements }", sub: "vrrp_instance", set: beginInstance},
+		{Section: "root", Name: "vrrp_script", Tier: A, Args: "NAME { statements }", sub: "vrrp_script", set: beginScript, done: endScript},
 		{Section: "root", Name: "vrrp_track_process", Tier: B, Args: "NAME { statements }", sub: "vrrp_track_process", set: beginProcess, done: endProcess},
 		{Section: "root", Name: "interface_up_down_delays", Tier: B, Args: "{ lines: IF DOWN_SECS [UP_SECS] }", lines: upDownLine},
 		{Section: "root", Name: "SSL", Tier: C, Args: "{ statements }", sub: "SSL", set: beginSSL},
