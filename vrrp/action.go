@@ -14,7 +14,8 @@ import "net/netip"
 //     AddressLost send one for each member; a fault sends two for the member
 //     at fault and one for the others (keepalived 2.2.7 on the wire); yielding
 //     to another router sends none;
-//   - StateChanged of the members before that of their group.
+//   - StateChanged of the members before GroupChanged of their group, except
+//     for the BACKUP at the start, which comes first as with keepalived.
 //
 // The slice and what its elements point to are valid until the next call.
 type Action interface{ action() }

@@ -108,6 +108,12 @@ func (r *Router) leave(now Instant, g *group, first *instance, to State, zero re
 			r.emit(&Release{Instance: m.id})
 		}
 	}
+	// keepalived tells of a group before its members at the start, and after
+	// them from then on.
+	starts := from == Initialize && to == Backup
+	if starts {
+		r.groupMoved(now, g, from, to, reason)
+	}
 	for m := range g.startingWith(first) {
 		if m.state == to {
 			m.wants, m.asked = false, false
@@ -127,7 +133,9 @@ func (r *Router) leave(now Instant, g *group, first *instance, to State, zero re
 		}
 		r.emit(&StateChanged{Instance: m.id, From: was, To: to, Priority: m.priority, Reason: reason})
 	}
-	r.groupMoved(now, g, from, to, reason)
+	if !starts {
+		r.groupMoved(now, g, from, to, reason)
+	}
 }
 
 // staysOut says whether a member that a reload brought is not ready yet to
