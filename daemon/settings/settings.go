@@ -6,11 +6,13 @@ package settings
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/keepmesh/keepmesh/config"
 	"github.com/keepmesh/keepmesh/netif"
 	"github.com/keepmesh/keepmesh/vrrp"
+	"github.com/keepmesh/keepmesh/vrrp/packet"
 )
 
 // VRRP is everything that the vrrp process needs.
@@ -28,9 +30,16 @@ type VRRP struct {
 	NoSwap       bool // vrrp_no_swap
 	Nice         int  // vrrp_priority
 
-	Firewall     Firewall
-	GARPInterval time.Duration
-	Mesh         bool // the second wire will be offered
+	// DelayAfterBoot lengthens the Router's StartupDelay to this time since the
+	// machine was started (vrrp_delay_after_boot).
+	DelayAfterBoot time.Duration
+
+	Firewall Firewall
+	// GARPInterval and GNAInterval are the gaps between announcements on an
+	// interface that is in no group.
+	GARPInterval, GNAInterval time.Duration
+	GARPGroups                []GARPGroup
+	Mesh                      bool // the second wire will be offered
 	// KeepOnStop leaves addresses in place at the end (-V).
 	KeepOnStop bool
 }
@@ -41,15 +50,32 @@ type Firewall struct {
 	Priority int
 }
 
+// GARPGroup shares the gaps among its interfaces (garp_group).
+type GARPGroup struct {
+	GARPInterval, GNAInterval time.Duration
+	Interfaces                []string
+}
+
+// Has says whether the interface is in the group.
+func (g *GARPGroup) Has(dev string) bool { return slices.Contains(g.Interfaces, dev) }
+
 // Instance is what an instance needs beyond the protocol: packets and kernel.
 type Instance struct {
+	// Fault is why the instance has to stay in FAULT; empty: it may run.
+	Fault string
+
 	AuthPass         []byte // 8 bytes; nil: no authentication
+	AuthAH           bool   // auth_type AH
+	HMAC             *HMAC  // auth_hmac
 	Group            netip.Addr
 	Peers            []Peer // unicast
 	CheckUnicastSrc  bool
 	TTL              int
 	SkipCheckAdvAddr bool
 	V3ChecksumAsV2   bool
+	OldUnicast       packet.OldUnicast
+	ChecksumGroup    netip.Addr // that the old unicast checksum is over
+	OwnerIgnore      bool
 
 	VIPs     []netif.Address // advertised, in order
 	Excluded []netif.Address
@@ -59,6 +85,9 @@ type Instance struct {
 	// Base is the configured interface. That of the Router's key is the one
 	// that adverts go by: a virtual one with use_vmac.
 	Base string
+	// ExtraIf is garp_extra_if, 0 where it is off.
+	ExtraIf    time.Duration
+	ExtraIfAll bool
 	// NoAccept drops what is sent to the addresses (no_accept, strict).
 	NoAccept bool
 	// Virtuals are the interfaces that are made for the instance.

@@ -162,14 +162,6 @@ func TestRouterTakesWhatIsTranslated(t *testing.T) {
 	}
 }
 
-func TestWhatCannotRunIsNamed(t *testing.T) {
-	c := load(t, strings.NewReplacer("PASS", "AH", "%s", "").Replace(basic))
-	v, notes := VRRP(c, nil)
-	if len(v.Instances) != 0 || len(notes) != 1 || !strings.Contains(notes[0], "VI_1: auth_type AH is not spoken yet") {
-		t.Errorf("%d instances, notes %q", len(v.Instances), notes)
-	}
-}
-
 func TestRouteThatCannotBeSaidIsLeftOutAndNamed(t *testing.T) {
 	v, notes := VRRP(load(t, strings.NewReplacer("default via 10.0.0.254", "10.7.0.0/16 via 10.0.0.254 realms 5", "%s", "").Replace(basic)), nil)
 	if len(notes) != 1 || !strings.Contains(notes[0], "10.7.0.0/16") {

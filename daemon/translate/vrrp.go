@@ -28,18 +28,23 @@ func VRRP(c *config.Config, mesh *config.Mesh) (settings.VRRP, []string) {
 		RTPriority: c.Global.VRRP.RTPriority, RTTimeMicros: c.Global.VRRP.RLimitRTTime,
 		NoSwap: c.Global.VRRP.NoSwap, Nice: c.Global.VRRP.Nice,
 		Firewall:     settings.Firewall{Table: "keepalived", Priority: -1},
-		GARPInterval: c.Global.GARPInterval, Mesh: mesh != nil,
+		Mesh: mesh != nil,
 	}
+	gaps(c, &out)
 	if n := c.Global.NFTables; n.Table != "" {
 		out.Firewall = settings.Firewall{Table: n.Table, Priority: n.Priority}
 	}
-	out.Router.StartupDelay = c.Global.StartupDelay
+	out.Router.StartupDelay, out.DelayAfterBoot = c.Global.StartupDelay, c.Global.DelayAfterBoot
 	for _, inst := range c.Instances {
 		if why := t.unusable(inst); why != "" {
 			t.note(inst.Pos, "vrrp_instance %s: %s: the instance is left out", inst.Name, why)
 			continue
 		}
 		r, s := t.instance(inst)
+		if why := t.barred(inst); why != "" {
+			t.note(inst.Pos, "vrrp_instance %s: %s: it stays in FAULT", inst.Name, why)
+			bar(&r, &s, why)
+		}
 		out.Router.Instances = append(out.Router.Instances, r)
 		out.Instances = append(out.Instances, s)
 	}
@@ -79,10 +84,6 @@ func (t *translator) unusable(i *config.Instance) string {
 		return "it names no interface"
 	case i.VRID == 0:
 		return "it has no virtual_router_id"
-	case i.Auth.Type == config.AuthAH:
-		return "auth_type AH is not spoken yet"
-	case i.HMAC != nil:
-		return "auth_hmac is not spoken yet"
 	case i.IPVlan != nil && i.Family == config.IPv4 && !i.IPVlan.Addr.IsValid() && !i.McastSrcIP.IsValid() && !i.Unicast:
 		return "use_ipvlan needs an address to send from (use_ipvlan ADDRESS/LENGTH)"
 	}
@@ -103,7 +104,8 @@ func (t *translator) instance(i *config.Instance) (vrrp.InstanceConfig, settings
 		AdvertInterval: i.AdvertInterval, DownTimerAdverts: i.DownTimerAdverts,
 		NoPreempt: i.NoPreempt, PreemptDelay: i.PreemptDelay,
 		HigherPrioSendAdvert: i.HigherPrioSendAdvert, LowerPrioNoAdvert: i.LowerPrioNoAdvert,
-		Source: source,
+		TimerExpiredBackup: t.timerExpired(i),
+		Source:             source,
 		Announce: vrrp.AnnounceConfig{
 			Repeat: i.GARP.MasterRepeat, Delay: i.GARP.MasterDelay,
 			Refresh: i.GARP.MasterRefresh, RefreshRepeat: i.GARP.MasterRefreshRepeat,
@@ -113,16 +115,14 @@ func (t *translator) instance(i *config.Instance) (vrrp.InstanceConfig, settings
 	}
 	s := settings.Instance{
 		Group: i.McastDstIP, CheckUnicastSrc: i.CheckUnicastSrc, TTL: 255, SkipCheckAdvAddr: i.SkipCheckAdvAddr,
-		V3ChecksumAsV2: i.V3ChecksumAsV2, TrackSrc: i.TrackSrcIP, LANProbe: i.LANProbe, Policy: "availability",
-		TrackLost: true, NoAccept: !i.Accept,
+		OwnerIgnore: i.OwnerIgnoreAdverts && i.Priority == int(vrrp.Owner), TrackSrc: i.TrackSrcIP, LANProbe: i.LANProbe, Policy: "availability",
+		TrackLost: true, NoAccept: !i.Accept, ExtraIf: i.GARP.ExtraIf, ExtraIfAll: i.GARP.ExtraIfAll,
 	}
 	if s.LANProbe == config.Auto && t.mesh != nil {
 		s.LANProbe = t.mesh.LANProbe
 	}
-	if i.Auth.Type == config.AuthPass && i.Version == 2 {
-		s.AuthPass = make([]byte, 8)
-		copy(s.AuthPass, i.Auth.Pass)
-	}
+	t.authentication(i, &s)
+	t.checksum(i, &s)
 	if i.Unicast {
 		s.Group = netip.Addr{}
 		if i.UnicastTTL >= 0 {
@@ -134,6 +134,10 @@ func (t *translator) instance(i *config.Instance) (vrrp.InstanceConfig, settings
 		}
 	}
 	r.Trackers = t.conditions(i)
+	if s.HMAC != nil {
+		// Whether its keys can be read, the vrrp process finds out.
+		r.Trackers = append(r.Trackers, vrrp.Track{ID: configTracker(i.Name)})
+	}
 	s.WatchLinks = watched(i)
 	on := t.virtuals(i)
 	for k := range i.VIPs {
