@@ -46,7 +46,7 @@ func (b *bench) watchIdle(ctx context.Context, s setup, all []*system, want int)
 		if _, err := y.steady(ctx); err != nil {
 			return err
 		}
-		holder, _, err := y.holder()
+		holder, err := y.holder()
 		if err != nil {
 			return err
 		}

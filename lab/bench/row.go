@@ -128,12 +128,11 @@ func table(out io.Writer, rows []*series) {
 	fmt.Fprintln(w, "measure\tsetup\tsystem\tunit\tn\tmin\tmedian\tp90\tmax\tratio\tthrown\tload")
 	last := ""
 	for _, s := range rows {
-		if group := s.Measure + s.Setup; group != last && last != "" {
+		group := s.Measure + s.Setup
+		if last != "" && group != last {
 			fmt.Fprintln(w, "\t\t\t\t\t\t\t\t\t\t\t")
-			last = group
-		} else {
-			last = group
 		}
+		last = group
 		ratio := ""
 		if s.Ratio != nil && s.System != keepalived {
 			ratio = fmt.Sprintf("%.2f", *s.Ratio)

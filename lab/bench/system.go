@@ -267,7 +267,7 @@ func (y *system) hearsMesh(ctx context.Context, n *node) error {
 	}
 }
 
-// settled starts all nodes: the first alone until it holds, then the others.
+// settled starts all nodes, the first alone until it holds.
 func (y *system) settled(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
@@ -278,7 +278,6 @@ func (y *system) settled(ctx context.Context) error {
 	if err := y.advertises(ctx, from, y.nodes[0]); err != nil {
 		return err
 	}
-	// A mesh of three forms when all are there: none waits for another.
 	for _, n := range y.nodes[1:] {
 		if err := y.start(n); err != nil {
 			return err

@@ -83,7 +83,7 @@ func rounds(ctx context.Context, b *bench, all []*system, want int, have func(*s
 }
 
 // holder is the node whose adverts were the last.
-func (y *system) holder() (*node, advert, error) {
+func (y *system) holder() (*node, error) {
 	var a advert
 	y.tape.look(func(all []advert) {
 		for i := len(all) - 1; i >= 0; i-- {
@@ -95,9 +95,9 @@ func (y *system) holder() (*node, advert, error) {
 	})
 	n := y.node(a.host)
 	if n == nil {
-		return nil, a, errors.New("nobody advertises")
+		return nil, errors.New("nobody advertises")
 	}
-	return n, a, nil
+	return n, nil
 }
 
 // steady waits until the holder has advertised a few times undisturbed.
@@ -134,7 +134,7 @@ func (y *system) loseHolder(ctx context.Context, late, garp *series) error {
 	if err := sleep(ctx, rand.N(y.setup.interval)); err != nil {
 		return err
 	}
-	old, _, err := y.holder()
+	old, err := y.holder()
 	if err != nil {
 		return err
 	}

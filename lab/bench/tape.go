@@ -119,7 +119,7 @@ func (t *tape) await(ctx context.Context, fn func([]advert) bool) error {
 	}
 }
 
-// since gives the first advert of any host but one from an instant on.
+// first gives the first advert from an instant on of any host but one.
 func first(all []advert, from time.Duration, not string) (advert, bool) {
 	for _, a := range all {
 		if a.at >= from && a.host != not && a.priority != 0 {
