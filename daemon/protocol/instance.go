@@ -21,7 +21,11 @@ type instance struct {
 	blocked []netif.Address // by no_accept, while holding
 	removed bool            // by the reload that is being put into force
 	garp    uint64          // announcements sent
-	repairs repairs
+
+	claimedBy netif.MAC    // the last host that claimed an address
+	claimedAt vrrp.Instant // when that was answered
+	extraAt   vrrp.Instant // of garp_extra_if
+	repairs   repairs
 }
 
 func newInstance(id vrrp.InstanceID, cfg vrrp.InstanceConfig, set settings.Instance) *instance {

@@ -3,7 +3,6 @@ package protocol
 import (
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"time"
 
 	"github.com/keepmesh/keepmesh/netif"
@@ -21,7 +20,7 @@ func (p *process) Hold(ids []vrrp.InstanceID, failed func(vrrp.HoldFailed)) {
 	p.holdSpans = p.holdSpans[:0]
 	for _, id := range ids {
 		i := p.instances[id]
-		i.holding = true
+		i.holding, p.claimsStale = true, true
 		p.block(i)
 		all := i.set.Addresses()
 		addrs = append(addrs, all...)
@@ -51,7 +50,7 @@ func (p *process) Release(id vrrp.InstanceID) {
 	if !i.holding && i.cfg.Priority == vrrp.Owner {
 		return
 	}
-	i.holding = false
+	i.holding, i.claimedBy, p.claimsStale = false, netif.MAC{}, true
 	if p.stopping && p.cfg.KeepOnStop {
 		return
 	}
@@ -64,22 +63,7 @@ func (p *process) Release(id vrrp.InstanceID) {
 // Announce implements speaker.Kernel.
 func (p *process) Announce(id vrrp.InstanceID, repeat int) {
 	i := p.instances[id]
-	for range max(repeat, 1) {
-		p.announce(i, i.byIf)
-	}
-}
-
-// announce announces addresses of an instance once.
-func (p *process) announce(i *instance, byIf map[string][]netip.Addr) {
-	for dev, vips := range byIf {
-		for _, err := range p.announcer.GratuitousARP(dev, vips) {
-			if err != nil {
-				p.log.Warn("cannot announce an address", "instance", i.cfg.Name, "iface", dev, "err", err)
-				continue
-			}
-			i.garp++
-		}
-	}
+	p.announce(i, i.byIf, max(repeat, 1))
 }
 
 // complain logs what failed and counts it.

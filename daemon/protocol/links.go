@@ -87,6 +87,7 @@ func (p *process) linkChanged(l netif.Link) bool {
 		for _, i := range p.instances {
 			if i != nil && i.holding && i.byIf[l.Name] != nil {
 				p.restore(i)
+				p.Announce(i.id, 1)
 			}
 		}
 	}
@@ -152,6 +153,7 @@ func (p *process) publishLinks() {
 		usable = append(usable, on)
 	}
 	p.speaker.SetLinks(usable)
+	p.claimsStale = true
 	p.tellVirtuals()
 	told := map[string]bool{}
 	for _, i := range p.instances {

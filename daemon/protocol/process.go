@@ -41,7 +41,12 @@ type process struct {
 	announcer *netif.Announcer
 	probers   map[string]*prober
 	virtuals  *virtuals
-	firewall  *netif.Firewall // nil while nothing needs it
+	timers    *timers
+	pacer     pacer
+	claims    map[string]*claims
+	// claimsStale says that what is held, or where, has changed.
+	claimsStale bool
+	firewall    *netif.Firewall // nil while nothing needs it
 	// firewallWrong is what was last said of it.
 	firewallWrong string
 
@@ -79,7 +84,7 @@ func Run(control, events int, log *slog.Logger) error {
 		return err
 	}
 	p.readLinks()
-	return p.loop.Run(p.speaker)
+	return p.loop.Run(p.timers)
 }
 
 func (p *process) open(control, events int) (err error) {
@@ -99,6 +104,9 @@ func (p *process) open(control, events int) (err error) {
 	if p.announcer, err = netif.NewAnnouncer(p.log); err != nil {
 		return err
 	}
+	p.timers = &timers{p: p}
+	p.pacer.paces = map[paceKey]*pace{}
+	p.claims = map[string]*claims{}
 	p.virtuals = newVirtuals(netif.NewSysctls(p.log))
 	if p.loop, err = speaker.NewLoop(); err != nil {
 		return err
@@ -321,11 +329,11 @@ func (p *process) reconcile(o *offer) {
 	}
 	for i, more := range gained {
 		p.restore(i)
-		for range max(i.cfg.Announce.Repeat, 1) {
-			p.announce(i, more)
-		}
+		p.announce(i, more, max(i.cfg.Announce.Repeat, 1))
 	}
 	p.publishLinks()
+	p.armExtra()
+	p.claimsStale = true
 	if !p.started {
 		p.started = true
 		p.speaker.Inject(&vrrp.Start{})

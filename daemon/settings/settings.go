@@ -22,6 +22,8 @@ type VRRP struct {
 	// Instances stands parallel to Router.Instances.
 	Instances []Instance
 
+	BFD []BFD // sessions whose events VRRP sees
+
 	StaticAddresses []netif.Address
 	StaticRoutes    []netif.Route
 
@@ -101,6 +103,17 @@ type Instance struct {
 	TrackSrc   bool // track_src_ip
 	LANProbe   config.Toggle
 	Policy     string
+}
+
+// BFD is a bfd_instance. Its state is the tracker "bfd:" + Name.
+type BFD struct {
+	Name                 string
+	Neighbor, Source     netip.Addr // no Source: what the kernel takes
+	MinRx, MinTx, IdleTx time.Duration
+	Multiplier           int
+	Passive, Multihop    bool
+	TTL                  int
+	MinTTL               int // of what is received; 0: not checked
 }
 
 // Peer is a unicast peer; the TTL window is checked where HasTTL.

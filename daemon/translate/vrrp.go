@@ -27,8 +27,8 @@ func VRRP(c *config.Config, mesh *config.Mesh) (settings.VRRP, []string) {
 	out := settings.VRRP{
 		RTPriority: c.Global.VRRP.RTPriority, RTTimeMicros: c.Global.VRRP.RLimitRTTime,
 		NoSwap: c.Global.VRRP.NoSwap, Nice: c.Global.VRRP.Nice,
-		Firewall:     settings.Firewall{Table: "keepalived", Priority: -1},
-		Mesh: mesh != nil,
+		Firewall: settings.Firewall{Table: "keepalived", Priority: -1},
+		Mesh:     mesh != nil,
 	}
 	gaps(c, &out)
 	if n := c.Global.NFTables; n.Table != "" {
