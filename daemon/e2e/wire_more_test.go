@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -223,5 +224,67 @@ func TestWireMeshLostOneWayMovesNothing(t *testing.T) {
 	f.alone(from, "n1", 4*time.Second)
 	f.verdict(f.node(2), "")
 	f.heal(cut)
+	f.alone(from, "n1", 0)
+}
+
+// advertSize is above what an advert of these fleets has as a UDP datagram of
+// the second wire, and below what an answer has.
+const advertSize = 110
+
+// The holder's adverts are lost on both wires, but it answers when it is asked:
+// its word alone keeps the backup where it is.
+func TestWireVetoedByTheHoldersAnswerAlone(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, fleetOptions{advert: fast})
+	f.startAll()
+	port, err := f.node(1).Port("eth0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := lab.Now()
+	f.run(f.Switch(), "nft", fmt.Sprintf("table bridge small { chain c { type filter hook forward priority 0; "+
+		"iifname %q udp sport 7947 udp length < %d counter drop; }; }", port, advertSize))
+	block := f.drop(lab.ProtoVRRP)
+	f.verdict(f.node(2), "vetoed")
+	f.verdict(f.node(3), "vetoed")
+	f.alone(from, "n1", 6*f.down(3))
+	// The test is one of adverts that are lost, not of adverts that arrive.
+	i := f.instance(f.node(2).Host, fleetName)
+	if i == nil || i.Fencing.Verdict != "vetoed" || !meshSilent(i, 3*f.interval()) {
+		t.Errorf("n2 still hears the holder on the second wire: %+v", i)
+	}
+	f.run(f.Switch(), "nft", "delete table bridge small")
+	f.heal(block)
+	f.verdict(f.node(2), "")
+	f.alone(from, "n1", 0)
+}
+
+// meshSilent says that n1 has not been heard on the second wire for as long.
+func meshSilent(i *instanceOf, atLeast time.Duration) bool {
+	for _, p := range i.Peers {
+		if p.Node == "n1" {
+			return p.MeshHeardMS == nil || *p.MeshHeardMS > atLeast.Milliseconds()
+		}
+	}
+	return true
+}
+
+// Questions to the holder are lost while its adverts arrive on the second wire:
+// nothing moves, and an alarm names the path to look at.
+func TestWireVetoedByTheHoldersAdvertsAlone(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, fleetOptions{advert: fast})
+	f.startAll()
+	from := lab.Now()
+	cut, err := f.DropPort(deadline(t, patience), 7947, lab.OneWay("n2", "n1")...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := f.drop(lab.ProtoVRRP)
+	f.verdict(f.node(2), "vetoed")
+	f.happened(f.node(2), `ALARM VI_1 n1's adverts arrive on the mesh but it does not answer n2: check UDP n2 -> n1`)
+	f.alone(from, "n1", 5*f.down(3))
+	f.heal(cut, block)
+	f.verdict(f.node(2), "")
 	f.alone(from, "n1", 0)
 }
