@@ -288,3 +288,22 @@ func TestWireVetoedByTheHoldersAdvertsAlone(t *testing.T) {
 	f.verdict(f.node(2), "")
 	f.alone(from, "n1", 0)
 }
+
+// The holder's kernel refuses its adverts: it vouches for none on the second
+// wire, says that its last one is old, and is taken over at M.
+func TestWireWedgedHolderWhoseKernelRefusesItsAdverts(t *testing.T) {
+	t.Parallel()
+	f := newFleet(t, fleetOptions{advert: fast})
+	f.startAll()
+	f.run(f.node(1).Host, "nft", "table ip wedge { chain c { type filter hook output priority 0; ip protocol 112 drop; }; }")
+	at := lab.Now()
+	i := f.inState(f.node(2).Host, fleetName, "MASTER")
+	t.Logf("taken over %s after its timer: %s", f.takeover(at, "n1", 2), i.Reason)
+	if !strings.Contains(i.Reason, "the holder's adverts are older than two intervals") {
+		t.Errorf("n2 is MASTER because %q", i.Reason)
+	}
+	f.happened(f.node(1), `ALARM VI_1 two holders: n1 and n2`)
+	f.run(f.node(1).Host, "nft", "delete table ip wedge")
+	f.holds(fleetVIP, "n1")
+	f.inState(f.node(2).Host, fleetName, "BACKUP")
+}
