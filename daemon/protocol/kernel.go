@@ -44,10 +44,11 @@ func (p *process) Hold(ids []vrrp.InstanceID, failed func(vrrp.HoldFailed)) {
 
 // Release implements speaker.Kernel: rules, routes, then addresses, as
 // keepalived does. Of an address owner that never held, nothing is touched:
-// the addresses are its interface's own.
+// the addresses are its interface's own; nor of a barred instance, which may list
+// the addresses of the one whose VRID it has.
 func (p *process) Release(id vrrp.InstanceID) {
 	i := p.instances[id]
-	if !i.holding && i.cfg.Priority == vrrp.Owner {
+	if !i.holding && (i.cfg.Priority == vrrp.Owner || i.cfg.Key.Barred != "") {
 		return
 	}
 	i.holding, i.claimedBy, p.claimsStale = false, netif.MAC{}, true

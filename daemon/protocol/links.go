@@ -166,6 +166,7 @@ func (p *process) publishLinks() {
 				p.tellLink(dev)
 			}
 		}
+		p.tellConfig(i)
 		p.tellSource(i)
 	}
 }

@@ -204,6 +204,7 @@ func (p *process) tryPrepare(gen int, file *os.File) error {
 	if err := ipc.ReadMemfile(file, &o.cfg); err != nil {
 		return err
 	}
+	o.cfg.Router.StartupDelay = startupDelay(&o.cfg, sinceBoot())
 	plan, err := p.speaker.Prepare(o.cfg.Router, p.packets(&o.cfg))
 	if err != nil {
 		return err
@@ -222,6 +223,7 @@ func (p *process) packets(cfg *settings.VRRP) []speaker.Instance {
 			Auth: s.AuthPass, Group: s.Group, CheckUnicastSrc: s.CheckUnicastSrc, TTL: s.TTL,
 			SkipCheckAdvAddr: s.SkipCheckAdvAddr, V3ChecksumAsV2: s.V3ChecksumAsV2, LANProbe: speaker.ProbeMode(s.LANProbe),
 		}
+		p.protect(cfg.Router.Instances[n].Name, s, &out[n])
 		for _, peer := range s.Peers {
 			out[n].Peers = append(out[n].Peers, speaker.Peer{Addr: peer.Addr, HasTTL: peer.HasTTL, MinTTL: peer.MinTTL, MaxTTL: peer.MaxTTL})
 		}
