@@ -62,6 +62,7 @@ type process struct {
 	wireError string
 	peers     map[[16]byte]speaker.WirePeer // of the second wire
 	holdSpans []int
+	bfd       sessions
 }
 
 // Run is the process. control and events are the inherited descriptors.
@@ -84,7 +85,7 @@ func Run(control, events int, log *slog.Logger) error {
 		return err
 	}
 	p.readLinks()
-	return p.loop.Run(p.timers)
+	return p.loop.Run(&clocks{p.timers})
 }
 
 func (p *process) open(control, events int) (err error) {
@@ -333,6 +334,7 @@ func (p *process) reconcile(o *offer) {
 		p.restore(i)
 		p.announce(i, more, max(i.cfg.Announce.Repeat, 1))
 	}
+	p.configureBFD(p.cfg.BFD)
 	p.publishLinks()
 	p.armExtra()
 	p.claimsStale = true
@@ -360,6 +362,7 @@ func (p *process) stop() {
 		p.sendState(s)
 	}
 	p.statics(false, p.cfg.StaticAddresses, p.cfg.StaticRoutes)
+	p.stopBFD()
 	p.speaker.Close()
 	p.closeVirtuals()
 	p.closeFirewall()

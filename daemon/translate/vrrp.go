@@ -19,6 +19,7 @@ func wireTracker(name string) vrrp.TrackerID    { return vrrp.TrackerID("mute:" 
 func scriptTracker(name string) vrrp.TrackerID  { return vrrp.TrackerID("script:" + name) }
 func processTracker(name string) vrrp.TrackerID { return vrrp.TrackerID("process:" + name) }
 func fileTracker(name string) vrrp.TrackerID    { return vrrp.TrackerID("file:" + name) }
+func bfdTracker(name string) vrrp.TrackerID     { return vrrp.TrackerID("bfd:" + name) }
 
 // VRRP translates everything that the vrrp process needs. mesh says whether
 // the node has a mesh, and with it a second wire.
@@ -35,6 +36,7 @@ func VRRP(c *config.Config, mesh *config.Mesh) (settings.VRRP, []string) {
 		out.Firewall = settings.Firewall{Table: n.Table, Priority: n.Priority}
 	}
 	out.Router.StartupDelay, out.DelayAfterBoot = c.Global.StartupDelay, c.Global.DelayAfterBoot
+	out.BFD = bfds(c.BFDs)
 	for _, inst := range c.Instances {
 		if why := t.unusable(inst); why != "" {
 			t.note(inst.Pos, "vrrp_instance %s: %s: the instance is left out", inst.Name, why)
@@ -220,6 +222,17 @@ func (t *translator) tracking(tr *config.Tracking) []vrrp.Track {
 		}
 		out = append(out, vrrp.Track{ID: processTracker(x.Name), Weight: w, Reverse: rev})
 	}
+	for _, x := range tr.TrackBFDs {
+		b := find(t.c.BFDs, x.Name, func(b *config.BFD) string { return b.Name })
+		if b == nil {
+			continue
+		}
+		w, rev := b.Weight, b.Reverse
+		if x.HasWeight {
+			w, rev = x.Weight, x.Reverse
+		}
+		out = append(out, vrrp.Track{ID: bfdTracker(x.Name), Weight: w, Reverse: rev})
+	}
 	return out
 }
 
@@ -259,6 +272,13 @@ func (t *translator) untie(g *config.SyncGroup, instances []vrrp.InstanceConfig)
 				tr.Weight = 0
 			}
 		}
+		instances[n].Trackers = slices.DeleteFunc(instances[n].Trackers, func(tr vrrp.Track) bool {
+			drop := tr.Weight != 0 && strings.HasPrefix(string(tr.ID), "bfd:")
+			if drop {
+				t.note(g.Pos, "vrrp_instance %s is in a sync group: its weighted track_bfd is left out; give it weight 0, or the group sync_group_tracking_weight", instances[n].Name)
+			}
+			return drop
+		})
 	}
 }
 
