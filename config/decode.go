@@ -222,7 +222,9 @@ func looseBoolean(f field[bool]) setter {
 			d.advise(s, fmt.Sprintf("%q is not a truth value, taken as on", printable(s.args[0].Text)), "on, off, true, false, yes, no, or nothing for on")
 			return
 		}
-		*f(d) = v
+		if *f(d) = v; !v {
+			d.advise(s, "keepalived 2.2.7 takes any value as on", "remove the line, which is off in every version")
+		}
 	}
 }
 

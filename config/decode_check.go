@@ -201,7 +201,7 @@ func endURL(d *decoder) {
 		d.url = nil
 		return
 	}
-	if len(d.url.Status) == 0 && d.url.Digest == "" && d.url.Regex == "" {
+	if len(d.url.Status) == 0 {
 		d.url.Status = []StatusRange{{200, 299}}
 	}
 	d.chk.HTTP.URLs = append(d.chk.HTTP.URLs, d.url)

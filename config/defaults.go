@@ -84,8 +84,53 @@ func (d *decoder) fillDefaults() {
 			if !r.Has("smtp_alert") {
 				r.SMTPAlert = alert(g.SMTPAlertChecker, g.SMTPAlert, true)
 			}
+			for _, c := range r.Checkers {
+				c.fillDefaults(&r.Timing, &v.Timing)
+			}
 		}
 	}
+}
+
+// Times of checkers where neither checker, real server nor virtual server says
+// anything. They are shared, and never written to.
+var (
+	checkDelayLoop      = 60 * time.Second
+	checkConnectTimeout = 5 * time.Second
+	checkRetryDelay     = time.Second
+	checkRetryDelayHTTP = 3 * time.Second
+	checkRetry          = 1
+	checkRetryMisc      = 0
+	checkRetryDNS       = 3
+)
+
+// first gives the first value that is there.
+func first[T any](values ...*T) *T {
+	for _, v := range values {
+		if v != nil {
+			return v
+		}
+	}
+	return nil
+}
+
+// fillDefaults settles the times of a checker.
+func (c *Checker) fillDefaults(rs, vs *Timing) {
+	t := &c.Timing
+	t.DelayLoop = first(t.DelayLoop, rs.DelayLoop, vs.DelayLoop, &checkDelayLoop)
+	t.Warmup = first(t.Warmup, rs.Warmup, vs.Warmup, t.DelayLoop)
+	t.ConnectTimeout = first(t.ConnectTimeout, rs.ConnectTimeout, vs.ConnectTimeout, &checkConnectTimeout)
+	retry, delay := &checkRetry, &checkRetryDelay
+	switch c.Kind {
+	case CheckHTTP, CheckSSL:
+		delay = &checkRetryDelayHTTP
+	case CheckDNS:
+		retry, delay = &checkRetryDNS, t.DelayLoop
+	case CheckMisc:
+		retry = &checkRetryMisc
+	case CheckFile, CheckBFD, CheckTCP, CheckSMTP, CheckUDP, CheckPing:
+	}
+	t.Retry = first(t.Retry, rs.Retry, vs.Retry, retry)
+	t.DelayBeforeRetry = first(t.DelayBeforeRetry, rs.DelayBeforeRetry, vs.DelayBeforeRetry, delay)
 }
 
 func alert(special, general *bool, otherwise bool) bool {

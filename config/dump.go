@@ -61,7 +61,7 @@ func writeEntries(w *bufio.Writer, list []*entry, depth int) {
 
 // entries gives the model as statements, in the order of keepalived's manual.
 func (c *Config) entries() []*entry {
-	d := &dumper{stack: []*entry{{}}}
+	d := &dumper{g: &c.Global, stack: []*entry{{}}}
 	d.root(&c.Global)
 	d.global(&c.Global)
 	d.objects(c)
@@ -88,7 +88,10 @@ func (c *Config) entries() []*entry {
 }
 
 // dumper collects entries; the innermost open block is the last of the stack.
-type dumper struct{ stack []*entry }
+type dumper struct {
+	g     *Global
+	stack []*entry
+}
 
 func (d *dumper) add(e *entry) {
 	top := d.stack[len(d.stack)-1]
@@ -208,14 +211,18 @@ func (d *dumper) spec(keyword string, s *ScriptSpec) {
 }
 
 // garp writes the announcement settings; extraMin is the least interval that
-// garp_extra_if takes here.
-func (d *dumper) garp(prefix string, g *GARP, extraMin time.Duration) {
+// garp_extra_if takes here, unset what the lower_prio ones are when not given.
+func (d *dumper) garp(prefix string, g, unset *GARP, extraMin time.Duration) {
 	d.set(prefix+"garp_master_delay", secsText(g.MasterDelay))
 	d.set(prefix+"garp_master_repeat", g.MasterRepeat)
 	d.set(prefix+"garp_master_refresh", secsText(g.MasterRefresh))
 	d.set(prefix+"garp_master_refresh_repeat", g.MasterRefreshRepeat)
-	d.set(prefix+"garp_lower_prio_delay", secsText(g.LowerPrioDelay))
-	d.set(prefix+"garp_lower_prio_repeat", g.LowerPrioRepeat)
+	if g.LowerPrioDelay != unset.LowerPrioDelay {
+		d.set(prefix+"garp_lower_prio_delay", secsText(g.LowerPrioDelay))
+	}
+	if g.LowerPrioRepeat != unset.LowerPrioRepeat {
+		d.set(prefix+"garp_lower_prio_repeat", g.LowerPrioRepeat)
+	}
 	if g.ExtraIf >= extraMin && g.ExtraIf > 0 {
 		all := ""
 		if g.ExtraIfAll {
@@ -339,7 +346,7 @@ func (d *dumper) group(g *SyncGroup) {
 	d.tracking(&g.Tracking)
 	d.notify(&g.Notify)
 	d.truth("smtp_alert", g.SMTPAlert)
-	d.truth("notify_priority_changes", g.NotifyPriorityChanges)
+	d.flag("notify_priority_changes", g.NotifyPriorityChanges)
 	if g.FencingPolicy != "" {
 		d.set("#keepmesh: fencing_policy", g.FencingPolicy)
 	}

@@ -59,6 +59,14 @@ func (d *dumper) newer(keyword string, on bool) {
 	}
 }
 
+// differs writes a truth value where it is not what would be inherited: for
+// keywords that 2.2.7 does not know, or whose value it does not look at.
+func (d *dumper) differs(keyword string, on, inherited bool) {
+	if on != inherited {
+		d.truth(keyword, on)
+	}
+}
+
 func (d *dumper) optTruth(keyword string, on *bool) {
 	if on != nil {
 		d.truth(keyword, *on)
@@ -85,7 +93,9 @@ func (d *dumper) mail(g *Global) {
 		d.set("smtp_server", fmt.Sprintf("%s %d", quote(s.Host), s.Port))
 	}
 	d.text("smtp_helo_name", g.SMTPHelo)
-	d.set("smtp_connect_timeout", secsText(g.SMTPConnectTimeout))
+	if g.SMTPServer != nil || g.Has("smtp_connect_timeout") {
+		d.set("smtp_connect_timeout", secsText(g.SMTPConnectTimeout))
+	}
 	d.optTruth("smtp_alert", g.SMTPAlert)
 	d.optTruth("smtp_alert_vrrp", g.SMTPAlertVRRP)
 	d.optTruth("smtp_alert_checker", g.SMTPAlertChecker)
@@ -105,8 +115,8 @@ func (d *dumper) globalScripts(g *Global) {
 	d.fifo("lvs_notify_fifo", &g.LVSNotifyFIFO)
 	d.truth("vrrp_notify_priority_changes", g.NotifyPriorityChanges)
 	d.flag("fifo_write_vrrp_states_on_reload", g.FIFOStatesOnReload)
-	d.truth("rs_init_notifies", g.RSInitNotifies)
-	d.truth("checker_log_all_failures", g.CheckerLogAllFailures)
+	d.flag("rs_init_notifies", g.RSInitNotifies)
+	d.flag("checker_log_all_failures", g.CheckerLogAllFailures)
 }
 
 func (d *dumper) globalVRRP(g *Global) {
@@ -122,15 +132,15 @@ func (d *dumper) globalVRRP(g *Global) {
 		d.line("dynamic_interfaces allow_if_changes")
 	}
 	d.flag("disable_local_igmp", g.DisableLocalIGMP)
-	d.garp("vrrp_", &g.GARP, time.Second)
+	d.garp("vrrp_", &g.GARP, &GARP{LowerPrioDelay: g.GARP.MasterDelay, LowerPrioRepeat: g.GARP.MasterRepeat}, time.Second)
 	d.flag("vrrp_min_garp", g.MinGARP) // after what it would change
 	d.seconds("vrrp_garp_interval", g.GARPInterval)
 	d.seconds("vrrp_gna_interval", g.GNAInterval)
 	d.set("vrrp_down_timer_adverts", g.DownTimerAdverts)
 	d.seconds("vrrp_startup_delay", g.StartupDelay)
 	d.seconds("vrrp_delay_after_boot", g.DelayAfterBoot)
-	d.truth("vrrp_strict", g.Strict)
-	d.truth("vrrp_skip_check_adv_addr", g.SkipCheckAdvAddr)
+	d.flag("vrrp_strict", g.Strict) // 2.2.7 takes any value as on
+	d.flag("vrrp_skip_check_adv_addr", g.SkipCheckAdvAddr)
 	d.truth("vrrp_lower_prio_no_advert", g.LowerPrioNoAdvert)
 	d.truth("vrrp_higher_prio_send_advert", g.HigherPrioSendAdv)
 	d.newer("vrrp_owner_ignore_adverts", g.OwnerIgnoreAdverts)

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -91,7 +92,7 @@ func (d *dumper) addressing(i *Instance) {
 	d.flag("unicast_fault_no_peer", i.UnicastFaultNoPeer)
 	d.flag("track_src_ip", i.TrackSrcIP)
 	if i.Unicast {
-		d.truth("check_unicast_src", i.CheckUnicastSrc)
+		d.differs("check_unicast_src", i.CheckUnicastSrc, d.g.CheckUnicastSrc || slices.ContainsFunc(i.UnicastPeers, func(p UnicastPeer) bool { return p.HasTTL }))
 		if i.UnicastTTL >= 0 {
 			d.set("unicast_ttl", i.UnicastTTL)
 		}
@@ -131,16 +132,21 @@ func (d *dumper) behaviour(i *Instance) {
 	} else {
 		d.line("no_accept")
 	}
-	d.truth("skip_check_adv_addr", i.SkipCheckAdvAddr)
+	// 2.2.7 takes any value of this and of check_unicast_src as on.
+	d.differs("skip_check_adv_addr", i.SkipCheckAdvAddr, d.g.SkipCheckAdvAddr)
 	d.truth("lower_prio_no_advert", i.LowerPrioNoAdvert)
 	d.truth("higher_prio_send_advert", i.HigherPrioSendAdvert)
-	d.truth("owner_ignore_adverts", i.OwnerIgnoreAdverts)
-	d.truth("v3_checksum_as_v2", i.V3ChecksumAsV2)
+	d.differs("owner_ignore_adverts", i.OwnerIgnoreAdverts, d.g.OwnerIgnoreAdverts || i.Strict)
+	d.differs("v3_checksum_as_v2", i.V3ChecksumAsV2, d.g.V3ChecksumAsV2)
 	d.set("down_timer_adverts", i.DownTimerAdverts)
 	if i.TimerExpiredBackup > 0 {
 		d.set("timer_expired_backup", i.TimerExpiredBackup)
 	}
-	d.garp("", &i.GARP, 0)
+	lowerPrio := GARP{LowerPrioDelay: -1, LowerPrioRepeat: -1}
+	if i.Strict {
+		lowerPrio = i.GARP
+	}
+	d.garp("", &i.GARP, &lowerPrio, 0)
 	d.flag("linkbeat_use_polling", i.LinkBeatPolling)
 	if i.Has("debug") {
 		d.set("debug", i.Debug)

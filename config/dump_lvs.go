@@ -237,9 +237,13 @@ func (d *dumper) http(c *Checker) {
 	h := c.HTTP
 	d.text("virtualhost", h.VirtualHost)
 	d.set("http_protocol", h.Protocol)
-	d.truth("enable_sni", h.SNI)
+	if h.SNI && h.SNIName == "" {
+		d.truth("enable_sni", true)
+	}
 	d.text("sni_name", h.SNIName)
-	d.truth("fast_recovery", h.FastRecovery)
+	if h.FastRecovery {
+		d.truth("fast_recovery", true)
+	}
 	if h.TLSCompliant {
 		d.truth("tls_compliant", true)
 	}
