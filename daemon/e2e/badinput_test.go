@@ -48,7 +48,6 @@ func TestWhatCannotStartSaysWhy(t *testing.T) {
 		"no such file":          {daemon("/etc/keepalived/absent.conf"), 6, `absent\.conf`},
 		"a folder":              {daemon("/etc/keepalived"), 2, `/etc/keepalived is a directory`},
 		"no argument":           {daemon("/etc/keepalived/noarg.conf"), 2, `noarg\.conf:4:\d+: .*virtual_router_id`},
-		"vrid twice":            {daemon("/etc/keepalived/twice.conf"), 2, `twice\.conf:16:\d+: .*VI_2.*51 is already used on eth0`},
 		"no rights":             {append([]string{"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"}, daemon(lab.KeepalivedConf, "-p", "/tmp/x.pid")...), 4, `CAP_NET_ADMIN.*root`},
 		"pid file":              {daemon(lab.KeepalivedConf, "-p", "/absent/x.pid"), 1, `/absent/x\.pid.*-p`},
 		"mesh: no such file":    {daemon(lab.KeepalivedConf, "--mesh", "/etc/keepmesh/absent.conf"), 2, `keepmesh/absent\.conf`},

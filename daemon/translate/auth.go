@@ -96,7 +96,8 @@ const noInterface = "there is no interface"
 func (t *translator) barred(i *config.Instance) string {
 	var first *config.Instance
 	for _, o := range t.c.Instances {
-		if o.VRID == i.VRID && o.Family == i.Family && o.Interface == i.Interface && t.unusable(o) == "" {
+		// Unicast and multicast are separate spaces of VRIDs.
+		if o.VRID == i.VRID && o.Family == i.Family && o.Interface == i.Interface && o.Unicast == i.Unicast && t.unusable(o) == "" {
 			first = o
 			break
 		}
