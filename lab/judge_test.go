@@ -137,7 +137,7 @@ func TestExperimentsThatProveNothingAreRepeated(t *testing.T) {
 	} {
 		runs := 0
 		got := Repeat(3, func() error { runs++; return c.verdicts[runs-1] })
-		if got != c.want || runs != c.runs {
+		if !errors.Is(got, c.want) || runs != c.runs {
 			t.Errorf("%s: %v after %d runs", name, got, runs)
 		}
 	}

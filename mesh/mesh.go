@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log"
@@ -278,16 +279,42 @@ func (m *Mesh) SetConsensus(c Consensus) {
 	}
 }
 
-// Leave tells the others that this node goes on purpose and waits until that is
-// sent, about one GossipInterval, at most the timeout. Shutdown follows.
+// farewells is how often Leave tells each member; a datagram may be lost.
+const farewells = 3
+
+// Leave tells the others that this node goes on purpose, at most until the
+// timeout. It does not wait for gossip's turn: the library's own word of the
+// leaving rides on datagrams sent to each member at once. Shutdown follows.
 func (m *Mesh) Leave(timeout time.Duration) error {
 	m.cancel()
 	m.wg.Wait()
+	left := piece{Node: m.id.UUID(), Key: leftKey, AsOf: time.Now().UnixMilli(), Body: []byte("true")}
 	m.mu.Lock()
-	m.putLocked(piece{Node: m.id.UUID(), Key: leftKey, AsOf: time.Now().UnixMilli(), Body: []byte("true")})
+	left = m.putLocked(left)
 	m.mu.Unlock()
-	if err := m.list.Leave(timeout); err != nil {
+	raw, err := json.Marshal(left)
+	if err != nil {
 		return fmt.Errorf("leaving the mesh: %w", err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- m.list.Leave(timeout) }()
+	end := time.After(timeout)
+	for range farewells {
+		for _, n := range m.list.Members() {
+			if n.Name != m.id.UUID() {
+				_ = m.list.SendBestEffort(n, raw) // the next one may pass
+			}
+		}
+		select {
+		case err = <-done:
+			if err != nil {
+				return fmt.Errorf("leaving the mesh: %w", err)
+			}
+			return nil
+		case <-end:
+			return nil
+		case <-time.After(timeout / (farewells + 1)):
+		}
 	}
 	return nil
 }

@@ -60,11 +60,12 @@ func (m *Mesh) flushLocked(all bool) {
 	}
 }
 
-func (m *Mesh) putLocked(p piece) {
+func (m *Mesh) putLocked(p piece) piece {
 	m.seq++
 	p.Boot, p.Seq = m.self.Boot, m.seq
 	m.table.merge(p)
 	m.broadcastLocked(p)
+	return p
 }
 
 func (m *Mesh) broadcastLocked(p piece) {

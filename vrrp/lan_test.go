@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/keepmesh/keepmesh/vrrp"
@@ -181,20 +180,6 @@ func (n *node) view(name string) vrrp.InstanceView {
 	return v
 }
 
-// active lists the instances that are Active.
-func (n *node) active() []string {
-	var out []string
-	if n.dead {
-		return nil
-	}
-	for _, v := range n.router.Instances() {
-		if v.State == vrrp.Active {
-			out = append(out, v.Name)
-		}
-	}
-	return out
-}
-
 // flight is one advert in the air.
 type flight struct {
 	at     vrrp.Instant
@@ -305,5 +290,3 @@ func instance(name string, vrid, priority uint8, source netip.Addr) vrrp.Instanc
 		},
 	}
 }
-
-func join(list []string) string { return strings.Join(list, " ") }

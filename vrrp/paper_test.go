@@ -13,10 +13,9 @@ import (
 
 // single is one router with one instance, addressed by the tests below.
 type single struct {
-	t     *testing.T
-	lan   *lan
-	n     *node
-	lines []string
+	t   *testing.T
+	lan *lan
+	n   *node
 }
 
 var (

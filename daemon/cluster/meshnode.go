@@ -58,6 +58,7 @@ func newMeshNode(p *process, cfg *config.Mesh) (*meshNode, error) {
 	m := &meshNode{p: p, cfg: cfg, log: p.log, id: id, key: key, port: port, done: make(chan struct{})}
 	m.mesh, err = mesh.Start(mesh.Config{
 		Identity: id, Link: port, Key: key, Role: mesh.Role(cfg.Role), Seeds: cfg.Join, Logger: p.log,
+		ProbeInterval: probeInterval, ProbeTimeout: probeInterval / 2, GossipInterval: probeInterval / 2,
 	})
 	if err != nil {
 		port.Close()
@@ -78,9 +79,13 @@ func newMeshNode(p *process, cfg *config.Mesh) (*meshNode, error) {
 }
 
 // raftHeartbeat is Raft's heartbeat and election timeout. Under `availability`
-// nothing that holds an address waits for Raft: a second spares an idle node
-// two thirds of the exchanges that 300 ms cost.
-const raftHeartbeat = time.Second
+// nothing that holds an address waits for Raft, and each exchange costs an idle
+// node more than its bytes: two seconds keep it under a hundredth of a core.
+const raftHeartbeat = 2 * time.Second
+
+// probeInterval is how often a node asks another one whether it lives. Nothing
+// that holds an address waits for the answer either.
+const probeInterval = time.Second
 
 // start begins to serve and to follow what gossip says.
 func (m *meshNode) start() {

@@ -88,14 +88,14 @@ func (r *relay) serve(c net.Conn) {
 			say(s)
 			continue
 		}
-		switch {
-		case command == "DATA":
+		switch command {
+		case "DATA":
 			text = true
 			say("354 go on")
-		case command == ".":
+		case ".":
 			text = false
 			say("250 taken")
-		case command == "QUIT":
+		case "QUIT":
 			say("221 bye")
 			r.got <- lines
 			return

@@ -148,7 +148,7 @@ func (e *Executor) copyOutput(line string, r *os.File) {
 				e.log.Warn("script prints too much, the rest is dropped", "script", line)
 			}
 		}
-		if err != nil && err != bufio.ErrBufferFull {
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
 			return
 		}
 	}

@@ -153,6 +153,7 @@ exit $1
 		s := NewScript(p.rise, p.fall, false)
 		for k, ok := range results[i] {
 			switch s.Result(ok) {
+			case None:
 			case Up:
 				want[i] += "u"
 			case Down:

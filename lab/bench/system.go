@@ -91,7 +91,6 @@ func (s setup) conf(priority int) string {
 // system is one product in a lab of its own.
 type system struct {
 	name  string
-	bin   string
 	setup setup
 	lab   *lab.Lab
 	tape  *tape
