@@ -123,6 +123,9 @@ func (e *Expect) Check(a *Advert, rx *Received) (Verdict, Warning) {
 	if rx.IPv4 != nil && rx.IPv4.TotalLength != rx.IPv4.Received && !rx.IPv4.padded() {
 		return TotalLengthWrong, 0
 	}
+	if a.Version == 3 && a.Interval == 0 {
+		return IntervalWrong, 0
+	}
 	if a.Version == 3 && a.Interval != e.Interval {
 		warn |= IntervalDiffers
 	}

@@ -70,6 +70,14 @@ func TestCheck(t *testing.T) {
 		{"v2 without the password we expect", specV2(), edit{frame: bytesAt(24, 0)}, AuthTypeMismatch, "authtype_mismatch", 0},
 		{"v2 with another password", specV2(), edit{frame: bytesAt(36, '2')}, PasswordWrong, "auth_failure", 0},
 		{"RFC 3768 7.1: another interval", specV2(), edit{frame: bytesAt(25, 2)}, IntervalWrong, "", 0},
+		{"RFC 9568 7.1: v3 without an interval", specV3(), edit{frame: bytesAt(24, 0, 0)}, IntervalWrong, "", 0},
+		{"RFC 9568 5.2.6: reserved bits are ignored", specV3(), edit{frame: bytesAt(24, 0xf0)}, Accepted, "advert_rcvd", 0},
+		{"RFC 9568 5.2.5: no address at all", specV3(), edit{frame: func(f []byte) []byte {
+			f = f[:28]
+			f[3], f[23] = byte(len(f)), 0
+			refit(f)
+			return f
+		}}, Accepted, "advert_rcvd", AddressesDiffer},
 		{"RFC 9568 5.2.2: type 2", specV3(), edit{frame: bytesAt(20, 0x32)}, TypeWrong, "invalid_type_rcvd", 0},
 		{"IP length beyond the packet", specV3(), edit{frame: func(f []byte) []byte {
 			f[3] += 2
@@ -140,6 +148,39 @@ func TestCheck(t *testing.T) {
 				t.Errorf("counter %q, want %q", v.Counter(), tt.counter)
 			}
 		})
+	}
+}
+
+func TestRFC9568Section5_1_2_3HopLimit(t *testing.T) {
+	spec := specHMAC6(nil)
+	spec.Destination = netip.MustParseAddr("ff02::12")
+	pdu := encoderOf(t, spec).Encode(100)
+	for limit, want := range map[int]Verdict{255: Accepted, 254: TTLWrong, 64: TTLWrong} {
+		a, err := Decode(pdu, FamilyIPv6)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rx := Received{Source: ipv6Node, Destination: spec.Destination, Multicast: true, TTL: limit}
+		if v, _ := expect6(nil).Check(&a, &rx); v != want {
+			t.Errorf("hop limit %d: %s", limit, v)
+		}
+	}
+}
+
+func TestRFC9568Section7_2WhatIsSent(t *testing.T) {
+	f := encoderOf(t, specV3()).Encode(200)
+	h, err := DecodeIPv4(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h.TTL != 255 || h.Protocol != 112 || h.Source != specV3().Source || h.Destination != specV3().Destination {
+		t.Errorf("IPv4 header %+v", h)
+	}
+	if reserved := h.Payload[4] >> 4; reserved != 0 {
+		t.Errorf("reserved bits %x", reserved)
+	}
+	if h.Payload[0] != 0x31 || h.Payload[1] != 7 || h.Payload[2] != 200 || h.Payload[3] != 2 || h.Payload[5] != 25 {
+		t.Errorf("fields %x", h.Payload[:8])
 	}
 }
 

@@ -22,7 +22,7 @@ const (
 	AHForeign                // VRRPv2: an Authentication Header before something else
 	AHWrong                  // VRRPv2: the integrity check value or the SPI does not fit
 	AHReplayed               // VRRPv2: the sequence number is not above the last
-	IntervalWrong            // VRRPv2: another advertisement interval
+	IntervalWrong            // VRRPv2: another advertisement interval; VRRPv3: none
 	TypeWrong                // not an ADVERTISEMENT
 	TotalLengthWrong         // the IPv4 header's length is not that of the packet
 	ChecksumWrong
