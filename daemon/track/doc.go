@@ -5,7 +5,7 @@
 // [Script] is the pure machine of one vrrp_script: it turns exit results into
 // up and down by keepalived's counter. [Tracker] runs the scripts at their
 // intervals through daemon/script. [Files] and [Processes] watch files and
-// /proc.
+// processes, the latter by the kernel's proc connector or by polling /proc.
 //
 // Invariants:
 //   - Each script reports up or down once after its first run, whatever rise

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
-	"os"
 	"reflect"
 	"slices"
 	"sync"
@@ -137,38 +136,97 @@ func (p *process) cause() string {
 	return fmt.Sprintf("%d running, want %d", p.count, max(p.Quorum, 1))
 }
 
-// Processes counts tracked processes by reading /proc again and again, which
-// works in every namespace, unlike the kernel's proc connector. A change is
-// seen within one interval; a process that lives shorter may not be seen.
+// pollEvery is the interval without the proc connector.
+const pollEvery = 500 * time.Millisecond
+
+// restEvery is the interval where the proc connector tells of changes: it
+// finds what a full receive buffer has lost. minGap keeps a storm of forks from
+// keeping the reader of /proc busy.
+const (
+	restEvery = 10 * time.Second
+	minGap    = 10 * time.Millisecond
+)
+
+// Processes counts tracked processes by reading /proc: at once when the
+// kernel's proc connector tells of one that begins, ends or changes its name,
+// and again and again where there is no connector (any other network, process
+// or user namespace than the first). Without it a change is seen within one
+// interval, and a process that lives shorter may not be seen.
 type Processes struct {
-	log   *slog.Logger
-	every time.Duration
-	out   *outbox[scriptEvent]
-	wake  chan struct{}
-	quit  chan struct{}
+	log  *slog.Logger
+	out  *outbox[scriptEvent]
+	wake chan struct{}
+	quit chan struct{}
 
 	mu     sync.Mutex
+	every  time.Duration
 	closed bool
 	procs  map[string]*process
+	census census
+	conn   *connector // nil: polling
 }
 
 // NewProcesses returns a Processes without any; it reads nothing until Apply
-// gives it some. every is the interval, 500 ms if zero. emit receives the
-// first state of each and every change.
+// gives it some. every is the interval, 500 ms if zero; the proc connector is
+// not asked for where it is given. emit receives the first state of each and
+// every change.
 func NewProcesses(every time.Duration, log *slog.Logger, emit func(id string, up bool, cause string)) *Processes {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	if every <= 0 {
-		every = 500 * time.Millisecond
+	connect := every <= 0
+	if connect {
+		every = pollEvery
 	}
 	p := &Processes{
-		log: log, every: every, procs: map[string]*process{},
+		log: log, every: every, census: newCensus("/proc"), procs: map[string]*process{},
 		wake: make(chan struct{}, 1), quit: make(chan struct{}),
 		out: newOutbox(func(id string, e scriptEvent) { emit(id, e.up, e.cause) }),
 	}
+	if connect {
+		go p.listen()
+	}
 	go p.poll()
 	return p
+}
+
+// listen is the goroutine that asks for the connector and reads it; it ends
+// with Close, or where there is none.
+func (p *Processes) listen() {
+	conn, err := dialConnector()
+	if err != nil {
+		p.log.Info("processes are counted by polling /proc", "interval", pollEvery, "reason", err)
+		return
+	}
+	p.mu.Lock()
+	if p.closed {
+		conn.close()
+	}
+	p.conn, p.every = conn, restEvery
+	p.mu.Unlock()
+	p.poke() // what has happened before the subscription
+	err = conn.read(func(ev procEvent) {
+		p.mu.Lock()
+		relevant := p.census.note(ev, p.procs)
+		p.mu.Unlock()
+		if relevant {
+			p.poke()
+		}
+	})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed {
+		p.log.Warn("the proc connector has failed: polling /proc", "err", err)
+		p.every = pollEvery
+		p.poke()
+	}
+}
+
+func (p *Processes) poke() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
 }
 
 // Apply makes cfgs the processes that are tracked. Equal ones keep their
@@ -193,10 +251,7 @@ func (p *Processes) Apply(cfgs []ProcessConfig) {
 		}
 	}
 	p.procs = next
-	select {
-	case p.wake <- struct{}{}:
-	default:
-	}
+	p.poke()
 }
 
 // poll is the goroutine that reads /proc.
@@ -208,6 +263,7 @@ func (p *Processes) poll() {
 		case <-p.quit:
 			return
 		case <-p.wake:
+			time.Sleep(minGap)
 		case <-timer.C:
 		}
 		if wait, any := p.look(); any {
@@ -224,7 +280,7 @@ func (p *Processes) look() (wait time.Duration, any bool) {
 		return 0, false
 	}
 	all := p.sorted()
-	counts := countProcesses("/proc", all)
+	counts := p.census.count(all)
 	now := time.Now()
 	wait = p.every
 	for i, proc := range all {
@@ -237,43 +293,6 @@ func (p *Processes) look() (wait time.Duration, any bool) {
 		}
 	}
 	return wait, true
-}
-
-// countProcesses reads the processes under root once and counts for each of
-// the tracked. Zombies do not count.
-func countProcesses(root string, tracked []*process) []int {
-	counts := make([]int, len(tracked))
-	cmdlines := slices.ContainsFunc(tracked, func(p *process) bool { return !p.byName() })
-	dir, err := os.Open(root)
-	if err != nil {
-		return counts
-	}
-	defer dir.Close()
-	names, _ := dir.Readdirnames(-1)
-	for _, pid := range names {
-		if pid[0] < '0' || pid[0] > '9' {
-			continue
-		}
-		stat, err := os.ReadFile(root + "/" + pid + "/stat")
-		if err != nil {
-			continue // it has ended meanwhile
-		}
-		// The name may itself hold parentheses: it ends at the last one.
-		from, to := bytes.IndexByte(stat, '('), bytes.LastIndexByte(stat, ')')
-		if from < 0 || to < from || to+2 >= len(stat) || stat[to+2] == 'Z' || stat[to+2] == 'X' {
-			continue
-		}
-		var cmdline []byte
-		if cmdlines {
-			cmdline, _ = os.ReadFile(root + "/" + pid + "/cmdline")
-		}
-		for i, t := range tracked {
-			if t.matches(stat[from+1:to], cmdline) {
-				counts[i]++
-			}
-		}
-	}
-	return counts
 }
 
 // Announce emits every state again, for a receiver that has begun anew.
@@ -316,5 +335,8 @@ func (p *Processes) Close() {
 	}
 	p.closed = true
 	close(p.quit)
+	if p.conn != nil {
+		p.conn.close() // ends listen
+	}
 	p.out.close()
 }

@@ -90,7 +90,8 @@ func TestCommandLinesAreComparedAsParamMatchSays(t *testing.T) {
 		{"a b|-f|/etc", false, Initial, 1},
 	} {
 		cfg := ProcessConfig{ID: "x", Args: strings.Split(tc.args, "|"), FullCommand: tc.full, Match: tc.match}
-		got := countProcesses(root, []*process{{ProcessConfig: cfg, want: cfg.pattern()}})[0]
+		c := newCensus(root)
+		got := c.count([]*process{{ProcessConfig: cfg, want: cfg.pattern()}})[0]
 		if got != tc.want {
 			t.Errorf("%s full=%v match=%d: %d processes, want %d", tc.args, tc.full, tc.match, got, tc.want)
 		}
