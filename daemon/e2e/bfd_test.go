@@ -88,3 +88,29 @@ func TestBFDMovesPriority(t *testing.T) {
 	w.holds("10.9.0.101", "n2")
 	w.reports(a, "VI_1", "to have priority 100", func(i *status.Instance) bool { return i.EffectivePriority == 100 })
 }
+
+// The same over IPv6, with keepalived's hop limit of 64 there, and over the
+// port of RFC 5883 between two keepmesh (keepalived 2.2.7 has no multihop).
+func TestBFDOverIPv6AndMultihop(t *testing.T) {
+	for name, c := range map[string]struct{ program, extra string }{
+		"IPv6 with keepalived": {"keepalived", ""},
+		"multihop":             {"keepmesh", "multihop\n    max_hops 3"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			lab.Require(t, lab.Netns, lab.Keepalived)
+			w := newWorld(t)
+			a, b := w.host("n1", "eth0", "10.9.0.1/24"), w.host("n2", "eth0", "10.9.0.2/24")
+			for h, addr := range map[*lab.Host]string{a: "fd09::1/64", b: "fd09::2/64"} {
+				w.run(h, "ip", "addr", "add", addr, "dev", "eth0", "nodad")
+			}
+			six := strings.NewReplacer("10.9.0.1\n", "fd09::1\n", "10.9.0.2\n", "fd09::2\n")
+			w.keepmesh(a, six.Replace(session(1, 2, c.extra))+alertInstance(1, "track_bfd {\n        B1\n    }"))
+			w.inState(a, "VI_1", "FAULT")
+			p := programs[c.program](w, b, six.Replace(session(2, 1, c.extra)))
+			w.holds("10.9.0.101", "n1")
+			w.stop(p)
+			w.holds("10.9.0.101")
+		})
+	}
+}
