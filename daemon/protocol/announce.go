@@ -144,8 +144,12 @@ type timers struct {
 	looked  vrrp.Instant
 }
 
-// Deadline implements speaker.Timers.
+// Deadline implements speaker.Timers. It comes once in each turn of the loop,
+// when everything urgent has been done: the time for what can wait.
 func (t *timers) Deadline() (vrrp.Instant, bool) {
+	if t.p.claimsStale {
+		t.p.watchClaims()
+	}
 	at, ok := t.p.speaker.Deadline()
 	for _, x := range [2]vrrp.Instant{t.p.pacer.deadline(), t.extraAt} {
 		if x != 0 && (!ok || x < at) {
@@ -243,7 +247,8 @@ func (p *process) announceExtra(now vrrp.Instant) vrrp.Instant {
 func (p *process) extraInterfaces(i *instance) map[string][]netip.Addr {
 	out := map[string][]netip.Addr{}
 	for dev, vips := range i.byIf {
-		if _, virtual := p.virtuals.wanted[dev]; dev != i.cfg.Key.Interface && (virtual || i.set.ExtraIfAll) {
+		_, virtual := p.virtuals.wanted[dev]
+		if l := p.linkNamed(dev); l != nil && l.Up && dev != i.cfg.Key.Interface && (virtual || i.set.ExtraIfAll) {
 			out[dev] = vips
 		}
 	}
