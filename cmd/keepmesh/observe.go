@@ -79,7 +79,7 @@ func eventsCommand() *cobra.Command {
 	var since time.Duration
 	cmd := &cobra.Command{
 		Use:     "events",
-		Short:   "What happened on this node: changes of state, checks, verdicts, alarms, with their causes",
+		Short:   "What happened in the cluster: changes of state, checks, verdicts, alarms, with their causes",
 		Example: "  keepmesh events --since 1h\n  keepmesh events --follow --json",
 		Args:    cobra.NoArgs,
 	}
@@ -94,7 +94,7 @@ func eventsCommand() *cobra.Command {
 		if since > 0 {
 			from = time.Now().Add(-since)
 		}
-		return client.New(*runDir).Events(ctx, 0, from, follow, func(e events.Event) error {
+		return client.New(*runDir).Events(ctx, from, follow, func(e events.Event) error {
 			if asJSON {
 				return printLine(cmd.OutOrStdout(), e)
 			}

@@ -14,7 +14,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/keepmesh/keepmesh/daemon/events"
@@ -128,14 +127,24 @@ func (c *Client) Init(ctx context.Context) error {
 	return c.decode(ctx, http.MethodPost, "/v1/cluster/init", nil, nil, nil)
 }
 
-// Events calls each with every event after the number and time given, oldest
-// first; with follow it goes on until ctx is done or each fails.
-func (c *Client) Events(ctx context.Context, after uint64, from time.Time, follow bool, each func(events.Event) error) error {
-	q := url.Values{"after": {strconv.FormatUint(after, 10)}, "from": {from.Format(time.RFC3339Nano)}}
+// Events calls each with every event of every node that answers from the time
+// given on, oldest first; with follow it goes on until ctx is done or each
+// fails.
+func (c *Client) Events(ctx context.Context, from time.Time, follow bool, each func(events.Event) error) error {
+	return c.events(ctx, "/v1/cluster/events", from, follow, each)
+}
+
+// NodeEvents is Events of the asked node alone.
+func (c *Client) NodeEvents(ctx context.Context, from time.Time, follow bool, each func(events.Event) error) error {
+	return c.events(ctx, "/v1/events", from, follow, each)
+}
+
+func (c *Client) events(ctx context.Context, path string, from time.Time, follow bool, each func(events.Event) error) error {
+	q := url.Values{"from": {from.Format(time.RFC3339Nano)}}
 	if follow {
 		q.Set("follow", "1")
 	}
-	r, err := c.do(ctx, http.MethodGet, "/v1/events", q, nil)
+	r, err := c.do(ctx, http.MethodGet, path, q, nil)
 	if err != nil {
 		return err
 	}

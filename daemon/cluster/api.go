@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -68,6 +67,7 @@ func (s *server) handler() http.Handler {
 	mux := http.NewServeMux()
 	s.common(mux)
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, r *http.Request) { reply(w, s.p.clusterStatus(r.Context())) })
+	mux.HandleFunc("GET /v1/cluster/events", s.clusterEvents)
 	mux.HandleFunc("GET /v1/kv", s.kvGet)
 	mux.HandleFunc("PUT /v1/kv", s.kvPut)
 	mux.HandleFunc("DELETE /v1/kv", s.kvDelete)
@@ -110,36 +110,6 @@ func refuse(w http.ResponseWriter, code int, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
 	_ = json.NewEncoder(w).Encode(client.Failure{Error: err.Error()})
-}
-
-// events answers with one JSON event a line; with follow=1 it goes on until
-// the asker leaves.
-func (s *server) events(w http.ResponseWriter, r *http.Request) {
-	seq, _ := strconv.ParseUint(r.URL.Query().Get("after"), 10, 64)
-	from, _ := time.Parse(time.RFC3339Nano, r.URL.Query().Get("from"))
-	follow := r.URL.Query().Get("follow") != ""
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	enc := json.NewEncoder(w)
-	for {
-		list, more := s.p.history.Since(seq, from)
-		for _, e := range list {
-			if enc.Encode(e) != nil {
-				return
-			}
-			seq = e.Seq
-		}
-		if !follow {
-			return
-		}
-		if f, ok := w.(http.Flusher); ok {
-			f.Flush()
-		}
-		select {
-		case <-more:
-		case <-r.Context().Done():
-			return
-		}
-	}
 }
 
 // kvCode maps what went wrong with a key to an HTTP status.

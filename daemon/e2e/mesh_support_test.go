@@ -346,7 +346,7 @@ func (f *fleet) history(m *member) []string {
 	ctx, cancel := context.WithTimeout(f.t.Context(), 5*time.Second)
 	defer cancel()
 	var out []string
-	_ = client.New(dir).Events(ctx, 0, time.Time{}, false, func(e events.Event) error {
+	_ = client.New(dir).NodeEvents(ctx, time.Time{}, false, func(e events.Event) error {
 		out = append(out, e.Kind+" "+e.Instance+" "+e.Text)
 		return nil
 	})
