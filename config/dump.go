@@ -346,7 +346,7 @@ func (d *dumper) group(g *SyncGroup) {
 	d.tracking(&g.Tracking)
 	d.notify(&g.Notify)
 	d.truth("smtp_alert", g.SMTPAlert)
-	d.flag("notify_priority_changes", g.NotifyPriorityChanges)
+	d.differs("notify_priority_changes", g.NotifyPriorityChanges, d.g.NotifyPriorityChanges)
 	if g.FencingPolicy != "" {
 		d.set("#keepmesh: fencing_policy", g.FencingPolicy)
 	}

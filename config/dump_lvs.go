@@ -197,15 +197,22 @@ func (d *dumper) checker(c *Checker) {
 	case c.Kind == CheckBFD:
 		d.set("name", quote(c.Name))
 	}
-	d.connection(&c.Connect)
+	settings := func() {
+		d.timing(&c.Timing, known)
+		d.optTruth("alpha", c.Alpha)
+		d.optTruth("log_all_failures", c.LogAll)
+	}
 	for i := range c.Hosts {
 		d.open("host")
 		d.connection(&c.Hosts[i])
+		settings()
 		d.close()
 	}
-	d.timing(&c.Timing, known)
-	d.optTruth("alpha", c.Alpha)
-	d.optTruth("log_all_failures", c.LogAll)
+	// Beside host blocks any of these would be one more host to keepalived.
+	if len(c.Hosts) == 0 || c.Connect != (Connection{}) {
+		d.connection(&c.Connect)
+		settings()
+	}
 	d.close()
 }
 

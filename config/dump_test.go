@@ -26,7 +26,7 @@ func sameModel() cmp.Option {
 
 func TestEffectiveConfigurationReloadsToTheSameModel(t *testing.T) {
 	var names []string
-	for _, pattern := range []string{"testdata/corpus/*.conf", "testdata/tutorials/*.conf"} {
+	for _, pattern := range []string{"testdata/corpus/*.conf", "testdata/tutorials/*.conf", "testdata/effective/*.conf"} {
 		more, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)
