@@ -128,7 +128,7 @@ func (r *Router) leave(now Instant, g *group, first *instance, to State, zero re
 			m.learnt = m.cfg.AdvertInterval
 		}
 		if to == Backup {
-			m.due = now.Add(m.down())
+			m.due = max(now, r.openAt).Add(m.down())
 			r.timers.sooner(m)
 		}
 		r.emit(&StateChanged{Instance: m.id, From: was, To: to, Priority: m.priority, Reason: reason})
@@ -208,6 +208,14 @@ func (r *Router) startup(now Instant, g *group) {
 		r.leave(now, g, first, Backup, silent, reason)
 		return
 	}
+	if r.delayed(now) {
+		r.leave(now, g, first, Backup, silent, reason)
+		for _, m := range g.members {
+			m.wants, m.due = true, r.openAt
+			r.timers.sooner(m)
+		}
+		return
+	}
 	if !g.asks() {
 		r.becomeActive(now, g, first, "address owner")
 		return
@@ -233,7 +241,7 @@ func (r *Router) enterBackup(now Instant, g *group) {
 		}
 		m.settled(now, Backup, reason)
 		m.learnt = m.cfg.AdvertInterval
-		m.due = now.Add(m.down())
+		m.due = max(now, r.openAt).Add(m.down())
 		r.timers.sooner(m)
 		r.emit(&StateChanged{Instance: m.id, From: was, To: Backup, Priority: m.priority, Reason: reason})
 	}

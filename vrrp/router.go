@@ -15,7 +15,7 @@ type Router struct {
 
 	started bool
 	openAt  Instant // end of the startup delay; zero: none pending
-	open    bool    // started, and the startup delay has passed
+	open    bool    // started, and not stopped
 	stopped bool
 
 	generation uint64
@@ -78,7 +78,7 @@ func (r *Router) Step(now Instant, event Event) []Action {
 			r.revoke(now, i, ev.Reason)
 		}
 	case *Takeover:
-		if i := r.lookup(ev.Instance); i != nil && i.state == Backup {
+		if i := r.lookup(ev.Instance); i != nil && i.state == Backup && !r.delayed(now) {
 			r.downTimerExpired(now, i, true, ev.Reason)
 		}
 	case *AddressLost:
@@ -124,16 +124,8 @@ func (r *Router) stepStart(now Instant) {
 	if r.started {
 		return
 	}
-	r.started = true
-	if r.startup0 > 0 {
-		r.openAt = now.Add(r.startup0)
-		return
-	}
-	r.openAll(now)
-}
-
-func (r *Router) openAll(now Instant) {
-	r.open, r.openAt = true, 0
+	r.started, r.open = true, true
+	r.openAt = later(now, r.startup0)
 	for _, g := range r.units {
 		r.settle(now, g)
 	}
@@ -141,7 +133,7 @@ func (r *Router) openAll(now Instant) {
 
 func (r *Router) stepAdvert(now Instant, ev *Advert) {
 	i := r.lookup(ev.Instance)
-	if i == nil || ev.Wire > Mesh {
+	if i == nil || ev.Wire > Mesh || r.delayed(now) {
 		return
 	}
 	source := plain(ev.Source)
@@ -158,11 +150,14 @@ func (r *Router) stepAdvert(now Instant, ev *Advert) {
 	}
 }
 
+// delayed says whether the startup delay is running.
+func (r *Router) delayed(now Instant) bool { return r.openAt > now }
+
 // stepTick serves every timer that has run out. Each turn moves the top's next
 // deadline beyond now or to never, so the loop ends.
 func (r *Router) stepTick(now Instant) {
 	if due(r.openAt, now) {
-		r.openAll(now)
+		r.openAt = 0
 	}
 	for len(r.timers) > 0 && r.timers[0].key <= now {
 		i := r.timers[0]

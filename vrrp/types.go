@@ -90,8 +90,9 @@ type Key struct {
 type Config struct {
 	Instances []InstanceConfig
 	Groups    []GroupConfig
-	// StartupDelay is the time during which the Router stays in Initialize and
-	// ignores adverts after Start (vrrp_startup_delay).
+	// StartupDelay is the time after Start during which adverts are ignored and
+	// no timer runs: instances wait for its end in Backup, an address owner too
+	// (vrrp_startup_delay).
 	StartupDelay time.Duration
 }
 
