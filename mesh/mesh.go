@@ -192,10 +192,10 @@ func (m *Mesh) View() View {
 		if !mem.acked.IsZero() {
 			n.Contact = now.Sub(mem.acked)
 		}
-		if mem.status == Dead && m.table.left(uuid, mem.Boot) {
-			n.Status = Left
-		} else if uuid == v.Self {
+		if uuid == v.Self {
 			n.Contact = 0
+		} else if m.table.left(uuid, mem.Boot) {
+			n.Status = Left // it said so; the failure detector follows
 		} else if mem.status == Alive && now.Sub(later(mem.acked, mem.since)) > silent {
 			n.Status = Suspect
 		}
