@@ -87,6 +87,8 @@ type Session struct {
 	planned                   time.Duration // the interval that sendAt was made of
 	rand                      uint64
 	out                       []Action
+	sends                     [2]Send // behind out: a packet costs no allocation
+	used                      int
 }
 
 // New returns a session that waits for Start.
@@ -110,9 +112,10 @@ func (s *Session) Deadline() (Instant, bool) {
 	return at, at != 0
 }
 
-// Step takes one event. The actions are valid until the next Step.
+// Step takes one event. The actions are valid until the next Step. A Tick that
+// sends does not allocate.
 func (s *Session) Step(now Instant, ev Event) []Action {
-	s.out = s.out[:0]
+	s.out, s.used = s.out[:0], 0
 	switch ev := ev.(type) {
 	case *Start:
 		s.become(now, Down, NoDiag)
@@ -285,16 +288,26 @@ func (s *Session) mayTransmit() bool {
 
 // send sends a packet, and plans the next.
 func (s *Session) send(now Instant, final bool) {
-	s.out = append(s.out, &Send{Packet: Packet{
+	a := s.newSend()
+	a.Packet = Packet{
 		Diag: s.diag, State: max(s.state, Down), Poll: s.polling && !final, Final: final, Multiplier: s.cfg.Multiplier,
 		Mine: s.cfg.Discriminator, Yours: s.remoteDiscr, DesiredMinTx: s.desiredMinTx, RequiredMinRx: s.requiredMinRx,
-	}})
+	}
+	s.out = append(s.out, a)
 	s.sent = now
 	s.sendAt = 0
 	if s.mayTransmit() {
 		s.planned = s.interval()
 		s.sendAt = now.Add(s.jittered())
 	}
+}
+
+func (s *Session) newSend() *Send {
+	if s.used == len(s.sends) {
+		return &Send{}
+	}
+	s.used++
+	return &s.sends[s.used-1]
 }
 
 // schedule plans the next packet after what it depends on may have changed.

@@ -325,6 +325,25 @@ func TestSection6_8_7Jitter(t *testing.T) {
 	}
 }
 
+func TestATickThatSendsDoesNotAllocate(t *testing.T) {
+	r := newRig(t, nil).up()
+	set := &Set{members: []*member{{session: r.s}}}
+	sent := 0
+	tick := func() {
+		at, _ := set.Deadline()
+		r.s.late = at.Add(time.Second)
+		for _, d := range set.Tick(at) {
+			if _, ok := d.Action.(*Send); ok {
+				sent++
+			}
+		}
+	}
+	tick()
+	if n := testing.AllocsPerRun(100, tick); n > 0 || sent < 100 {
+		t.Errorf("%v allocations, %d packets", n, sent)
+	}
+}
+
 func TestConfigureKeepsTheSession(t *testing.T) {
 	r := newRig(t, nil).up()
 	cfg := r.s.cfg

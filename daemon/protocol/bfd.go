@@ -17,13 +17,21 @@ import (
 type sessions struct {
 	set       bfd.Set
 	listeners map[port]*udp.Listener
-	senders   map[string]*sender
+	senders   map[path]*sender
 	causes    map[string]string // why a session cannot work, by name
 	buf       []byte
 }
 
 // port is a port of one family.
 type port struct{ v6, multihop bool }
+
+// path is what a sending socket is made of.
+type path struct {
+	name             string
+	source, neighbor netip.Addr
+	multihop         bool
+	ttl              int
+}
 
 // sender is a session's sending socket; it is nil while it cannot be opened,
 // and complained says that the log knows.
@@ -59,11 +67,11 @@ func (c *clocks) Due(now vrrp.Instant) {
 func (p *process) configureBFD(list []settings.BFD) {
 	b := &p.bfd
 	if b.senders == nil {
-		b.listeners, b.senders = map[port]*udp.Listener{}, map[string]*sender{}
+		b.listeners, b.senders = map[port]*udp.Listener{}, map[path]*sender{}
 	}
 	b.causes = map[string]string{}
 	peers := make([]bfd.Peer, len(list))
-	wanted, used := map[string]bool{}, map[port]bool{}
+	wanted, used := map[path]bool{}, map[port]bool{}
 	for n, s := range list {
 		peers[n] = bfd.Peer{
 			Name: s.Name, Neighbor: s.Neighbor, Source: s.Source, Multihop: s.Multihop, MinTTL: s.MinTTL, TTL: s.TTL,
@@ -72,7 +80,7 @@ func (p *process) configureBFD(list []settings.BFD) {
 				Multiplier: uint8(s.Multiplier), Passive: s.Passive, Seed: rand.Uint64(),
 			},
 		}
-		wanted[senderKey(&peers[n])] = true
+		wanted[pathOf(&peers[n])] = true
 		at := port{s.Neighbor.Is6(), s.Multihop}
 		used[at] = true
 		if err := p.listenBFD(at); err != nil {
@@ -167,14 +175,14 @@ func (p *process) tellBFD(peer *bfd.Peer, state bfd.State, diag bfd.Diag) {
 	p.speaker.Inject(ev)
 }
 
-func senderKey(peer *bfd.Peer) string {
-	return fmt.Sprintf("%s %s %s %t %d", peer.Name, peer.Source, peer.Neighbor, peer.Multihop, peer.TTL)
+func pathOf(peer *bfd.Peer) path {
+	return path{peer.Name, peer.Source, peer.Neighbor, peer.Multihop, peer.TTL}
 }
 
 // sendBFD sends one packet. A socket that cannot be opened, since the source
 // address has yet to come, is tried again with the next packet.
 func (p *process) sendBFD(peer *bfd.Peer, packet *bfd.Packet) {
-	key := senderKey(peer)
+	key := pathOf(peer)
 	s := p.bfd.senders[key]
 	if s == nil {
 		s = &sender{}
