@@ -130,6 +130,7 @@ func decodeRule(body []byte, f func(Event)) {
 	}
 	var protocol uint8
 	eachAttr(body[unix.SizeofRtMsg:], func(typ uint16, v []byte) {
+		r.decode(typ, v)
 		switch typ {
 		case unix.FRA_DST:
 			r.To = addressedPrefix(v, body[1])

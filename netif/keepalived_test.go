@@ -64,6 +64,8 @@ var referenceRoutes = []reference[Route]{
 	{"fd01::/64 via fd00::1", Route{Dst: prefix("fd01::/64"), Via: addr("fd00::1")}},
 	{"fd02::/64 dev eth0 metric 77", Route{Dst: prefix("fd02::/64"), Dev: "eth0", Metric: 77}},
 	{"default via fd00::1 dev eth0", Route{Via: addr("fd00::1"), Dev: "eth0"}},
+	{"fd05::/64 via fd00::1 pref high", Route{Dst: prefix("fd05::/64"), Via: addr("fd00::1"), Pref: PrefHigh}},
+	{"fd07::/64 via fd00::1 pref low", Route{Dst: prefix("fd07::/64"), Via: addr("fd00::1"), Pref: PrefLow}},
 	{"blackhole fd03::/64", Route{Dst: prefix("fd03::/64"), Type: unix.RTN_BLACKHOLE}},
 	{"fd04::/64 nexthop via fd00::1 nexthop via fd00::2", Route{Dst: prefix("fd04::/64"), NextHops: []NextHop{{Via: addr("fd00::1")}, {Via: addr("fd00::2")}}}},
 }
@@ -77,6 +79,13 @@ var referenceRules = []reference[Rule]{
 	{"not from 10.9.0.102 table 100 priority 505", Rule{Not: true, From: prefix("10.9.0.102/32"), Table: 100, Priority: 505}},
 	{"to 10.1.1.1 tos 16 table 100 priority 506", Rule{To: prefix("10.1.1.1/32"), TOS: 16, Table: 100, Priority: 506}},
 	{"fwmark 8/15 table 101 priority 507", Rule{Mark: 8, Mask: 15, Table: 101, Priority: 507}},
+	{"from 10.9.0.103 ipproto tcp sport 1000-2000 dport 80-81 table 100 priority 509", Rule{From: prefix("10.9.0.103/32"), Table: 100, Priority: 509,
+		Selector: Selector{IPProto: 6, SPort: [2]uint16{1000, 2000}, DPort: [2]uint16{80, 81}}}},
+	{"from 10.9.0.104 uidrange 5-9 table 100 priority 510", Rule{From: prefix("10.9.0.104/32"), Table: 100, Priority: 510,
+		Selector: Selector{UIDs: [2]uint32{5, 9}, HasUIDs: true}}},
+	{"from 10.9.0.105 tunnel-id 77 table 100 priority 511", Rule{From: prefix("10.9.0.105/32"), Table: 100, Priority: 511, Selector: Selector{TunnelID: 77}}},
+	{"from 10.9.0.106 suppress_ifgroup 4 table 100 priority 512", Rule{From: prefix("10.9.0.106/32"), Table: 100, Priority: 512,
+		Selector: Selector{Suppress: SuppressIfs{4, true}}}},
 	{"from 10.9.0.103 goto 600 priority 508", Rule{From: prefix("10.9.0.103/32"), Action: unix.FR_ACT_GOTO, Goto: 600, Priority: 508}},
 }
 

@@ -16,6 +16,7 @@ type NextHop struct {
 	Dev    string     // empty: found by the kernel from Via
 	Weight int        // 1 to 256; 0 is taken as 1
 	OnLink bool       // Via is reachable on Dev although no address covers it
+	Realms uint32     // as of a Route
 }
 
 // Metric is one RTAX_* value of a route, such as RTAX_MTU.
@@ -43,9 +44,27 @@ type Route struct {
 	V6       bool         // family of a default route that neither Dst, Via nor Src tells
 	NextHops []NextHop    // a multipath route; Via and Dev are then unused
 	Metrics  []Metric
-	CongCtl  string // RTAX_CC_ALGO
-	Append   bool   // put behind equal routes; keepalived's default is in front
+	CongCtl  string       // RTAX_CC_ALGO
+	From     netip.Prefix // sources that the route is for, IPv6 only; the zero Prefix: all
+	Realms   uint32       // source realm << 16 | destination realm, IPv4 only
+	Pref     RouterPref   // IPv6 only
+	Expires  uint32       // seconds until the kernel removes it, IPv6 only; 0: never
+	// TTLPropagate says whether MPLS copies the TTL: 0 leaves it to the system,
+	// 1 is yes, -1 is no.
+	TTLPropagate int
+	Append       bool // put behind equal routes; keepalived's default is in front
 }
+
+// RouterPref is the preference of a router (RFC 4191).
+type RouterPref uint8
+
+// The preferences; without one the kernel takes medium.
+const (
+	PrefUnset RouterPref = iota
+	PrefLow
+	PrefMedium
+	PrefHigh
+)
 
 // String returns the route as `ip route` writes it, as far as it identifies.
 func (r Route) String() string {
@@ -150,6 +169,7 @@ func (k *Kernel) routeRequest(r Route, msgType int, indexes map[string]int) (*nl
 	if r.Src.IsValid() {
 		attr(unix.RTA_PREFSRC, r.Src.WithZone("").AsSlice())
 	}
+	r.encodeRest(attr)
 	if len(r.NextHops) > 0 {
 		paths, err := k.encodeNextHops(r.NextHops, int(msg.Family), indexes)
 		if err != nil {
@@ -175,6 +195,26 @@ func (k *Kernel) routeRequest(r Route, msgType int, indexes map[string]int) (*nl
 	return req, nil
 }
 
+// encodeRest adds the attributes that few routes have.
+func (r Route) encodeRest(attr func(int, []byte)) {
+	if r.From.IsValid() && r.From.Bits() > 0 {
+		attr(unix.RTA_SRC, r.From.Masked().Addr().AsSlice())
+	}
+	if r.Realms != 0 {
+		attr(unix.RTA_FLOW, nl.Uint32Attr(r.Realms))
+	}
+	if r.Pref != PrefUnset {
+		// ICMPV6_ROUTER_PREF_LOW, _MEDIUM and _HIGH
+		attr(unix.RTA_PREF, nl.Uint8Attr(map[RouterPref]uint8{PrefLow: 3, PrefMedium: 0, PrefHigh: 1}[r.Pref]))
+	}
+	if r.Expires != 0 {
+		attr(unix.RTA_EXPIRES, nl.Uint32Attr(r.Expires))
+	}
+	if r.TTLPropagate != 0 {
+		attr(unix.RTA_TTL_PROPAGATE, nl.Uint8Attr(uint8(max(r.TTLPropagate, 0))))
+	}
+}
+
 func (r Route) header() *nl.RtMsg {
 	msg := &nl.RtMsg{RtMsg: unix.RtMsg{
 		Family:   unix.AF_INET,
@@ -189,6 +229,9 @@ func (r Route) header() *nl.RtMsg {
 	}
 	if r.Dst.IsValid() {
 		msg.Dst_len = uint8(r.Dst.Bits())
+	}
+	if r.From.IsValid() {
+		msg.Src_len = uint8(r.From.Bits())
 	}
 	switch {
 	case r.Table > 255:
@@ -266,6 +309,9 @@ func (k *Kernel) encodeNextHops(hops []NextHop, fam int, indexes map[string]int)
 		if h.Via.IsValid() {
 			typ, value := gateway(h.Via, fam)
 			hop.Children = append(hop.Children, nl.NewRtAttr(typ, value))
+		}
+		if h.Realms != 0 {
+			hop.Children = append(hop.Children, nl.NewRtAttr(unix.RTA_FLOW, nl.Uint32Attr(h.Realms)))
 		}
 		out = append(out, hop.Serialize()...)
 	}

@@ -27,6 +27,7 @@ type Rule struct {
 	// or shorter, where HasSuppressPrefix is set.
 	SuppressPrefix    int
 	HasSuppressPrefix bool
+	Selector
 }
 
 // String returns the rule as `ip rule` writes it, as far as it identifies.
@@ -153,5 +154,6 @@ func (r Rule) request(msgType, flags int) *nl.NetlinkRequest {
 	if r.HasSuppressPrefix {
 		attr(unix.FRA_SUPPRESS_PREFIXLEN, nl.Uint32Attr(uint32(r.SuppressPrefix)))
 	}
+	r.encode(attr)
 	return req
 }
