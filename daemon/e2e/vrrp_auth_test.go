@@ -155,6 +155,7 @@ func TestHMACKeysRotateWithoutATransition(t *testing.T) {
 	r := w.keepmesh(b, v3{self: 2, priority: 200, interval: "0.1"}.String())
 	w.holds(pairVIP, "n1", "n2")
 	w.says(p, `no authentication trailer`)
+	w.reports(a, "VI_1", "to count it by its cause", func(i *status.Instance) bool { return i.Stats.AuthExtMissing > 0 })
 	w.says(r, `wrong length`)
 }
 

@@ -234,6 +234,14 @@ type Stats struct {
 	AuthTypeInvalid  uint64
 	AuthTypeMismatch uint64
 	AuthFailure      uint64
+	AuthExtMissing   uint64 // auth_hmac, as the following
+	AuthExtMalformed uint64
+	AuthExtKey       uint64
+	AuthExtInvalid   uint64
+	AuthExtStale     uint64
+	AuthExtReplay    uint64
+	SourceUnknown    uint64 // not a unicast peer
+	OwnerIgnored     uint64 // owner_ignore_adverts
 	PriZeroReceived  uint64
 	PriZeroSent      uint64
 	Garp             uint64

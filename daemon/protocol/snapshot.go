@@ -99,6 +99,9 @@ func (p *process) stats(i *instance) ipc.Stats {
 		PacketLenErrors: s.PacketLenErrors, TTLErrors: s.TTLErrors, TypeErrors: s.TypeErrors,
 		AddrListErrors: s.AddrListErrors, VersionErrors: s.VersionErrors, ChecksumErrors: s.ChecksumErrors,
 		AuthTypeInvalid: s.AuthTypeInvalid, AuthTypeMismatch: s.AuthTypeMismatch, AuthFailure: s.AuthFailure,
+		AuthExtMissing: s.AuthExtMissing, AuthExtMalformed: s.AuthExtMalformed, AuthExtKey: s.AuthExtKey,
+		AuthExtInvalid: s.AuthExtInvalid, AuthExtStale: s.AuthExtStale, AuthExtReplay: s.AuthExtReplay,
+		SourceUnknown: s.SourceUnknown, OwnerIgnored: s.Ignored,
 		IntervalErrors: s.IntervalDropped, PriZeroReceived: s.PriZeroReceived, PriZeroSent: s.PriZeroSent,
 		Garp: i.garp, MeshReceived: s.MeshReceived, MeshSent: s.MeshSent,
 	}
