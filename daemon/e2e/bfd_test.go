@@ -89,6 +89,26 @@ func TestBFDMovesPriority(t *testing.T) {
 	w.reports(a, "VI_1", "to have priority 100", func(i *status.Instance) bool { return i.EffectivePriority == 100 })
 }
 
+// A port that another program has is named, and taken when it is free.
+func TestBFDPortThatIsTaken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a, b := w.host("n1", "eth0", "10.9.0.1/24"), w.host("n2", "eth0", "10.9.0.2/24")
+	thief, err := a.ListenPacket("udp4", "0.0.0.0:3784")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.keepmesh(a, session(1, 2, "")+alertInstance(1, "track_bfd {\n        B1\n    }"))
+	w.keepmesh(b, session(2, 1, ""))
+	w.reports(a, "VI_1", "to name the port", func(i *status.Instance) bool {
+		return i.State == "FAULT" && strings.Contains(i.Reason, "listening for BFD on UDP port 3784")
+	})
+	if err := thief.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.holds("10.9.0.101", "n1")
+}
+
 // The same over IPv6, with keepalived's hop limit of 64 there, and over the
 // port of RFC 5883 between two keepmesh (keepalived 2.2.7 has no multihop).
 func TestBFDOverIPv6AndMultihop(t *testing.T) {

@@ -180,8 +180,13 @@ func pathOf(peer *bfd.Peer) path {
 }
 
 // sendBFD sends one packet. A socket that cannot be opened, since the source
-// address has yet to come, is tried again with the next packet.
+// address has yet to come, is tried again with the next packet; so is a port
+// that another program had.
 func (p *process) sendBFD(peer *bfd.Peer, packet *bfd.Packet) {
+	if p.bfd.causes[peer.Name] != "" && p.listenBFD(port{peer.Neighbor.Is6(), peer.Multihop}) == nil {
+		p.log.Info("a BFD session can hear its neighbour now", "bfd", peer.Name)
+		delete(p.bfd.causes, peer.Name)
+	}
 	key := pathOf(peer)
 	s := p.bfd.senders[key]
 	if s == nil {

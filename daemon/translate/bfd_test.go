@@ -2,6 +2,8 @@ package translate
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -131,5 +133,23 @@ func TestAlertsAndScriptsOfTheDaemon(t *testing.T) {
 	up, down := Life(c)
 	if up == nil || up.Timeout != 3*time.Second || up.Command.Line != "/bin/true up" || down != nil {
 		t.Errorf("%+v, %+v", up, down)
+	}
+}
+
+func TestWeightedBFDOfAGroupsMemberIsLeftOutAndNamed(t *testing.T) {
+	weighted := strings.Replace(bfdText, "smtp_alert off", "track_bfd {\n        far weight 5\n    }", 1)
+	v, notes := VRRP(load(t, weighted), nil)
+	if len(notes) != 1 || !strings.Contains(notes[0], "VI_2") || !strings.Contains(notes[0], "track_bfd") {
+		t.Errorf("notes %q", notes)
+	}
+	for _, k := range v.Router.Instances[1].Trackers {
+		if k.ID == "bfd:far" {
+			t.Errorf("it is tracked: %+v", k)
+		}
+	}
+	kept := strings.Replace(weighted, "vrrp_sync_group G {", "vrrp_sync_group G {\n    sync_group_tracking_weight", 1)
+	v, notes = VRRP(load(t, kept), nil)
+	if len(notes) != 0 || !slices.ContainsFunc(v.Router.Instances[1].Trackers, func(k vrrp.Track) bool { return k.ID == "bfd:far" && k.Weight == 5 }) {
+		t.Errorf("notes %q, trackers %+v", notes, v.Router.Instances[1].Trackers)
 	}
 }
