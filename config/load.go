@@ -47,9 +47,32 @@ func Load(src Source, opt Options) (*Config, []Problem) {
 	if !d.stopped {
 		d.fillDefaults()
 		d.check()
+		d.advice(func() []*Config { return othersOf(src, opt, r.ids) })
 	}
 	sortProblems(*problems, r.order)
 	return d.cfg, *problems
+}
+
+// othersOf reads the text as the other nodes that it names do.
+func othersOf(src Source, opt Options, ids []string) []*Config {
+	var out []*Config
+	for _, id := range ids {
+		if id == opt.NodeID {
+			continue
+		}
+		other := Options{NodeID: id, Env: opt.Env}
+		d, r, _ := newLoad(src, &other, theTable())
+		if r.open(src.Main(), nil) != nil {
+			continue
+		}
+		(&parser{r: r, d: d, table: d.table}).parse("root")
+		if !d.stopped {
+			d.fillDefaults()
+			d.check()
+			out = append(out, d.cfg)
+		}
+	}
+	return out
 }
 
 // newLoad wires a reader and a decoder to one list of problems.

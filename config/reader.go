@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -46,8 +47,9 @@ type reader struct {
 	stopped  bool
 	pieces   []piece
 	at       int
-	arena    []Token // the words of pieces; reused once all pieces are taken
-	last     Pos     // of the line last read
+	arena    []Token  // the words of pieces; reused once all pieces are taken
+	last     Pos      // of the line last read
+	ids      []string // that @id lines name
 }
 
 func newReader(src Source, opt *Options, report func(Problem)) *reader {
@@ -205,6 +207,9 @@ func (r *reader) readLine() bool {
 	return true
 }
 
+// maxIDs bounds how many nodes a text is read for.
+const maxIDs = 16
+
 const ourMark = "keepmesh:"
 
 // ourComment recognises "#keepmesh: KEYWORD ARGS".
@@ -245,6 +250,9 @@ func (r *reader) filterID(line string, pos *Pos) (string, bool) {
 	}
 	if id == "" {
 		r.problem(*pos, Warning, OursOnly, "@ without an id: line ignored", "@ID or @^ID directly before the line")
+	}
+	if len(r.ids) < maxIDs && !slices.Contains(r.ids, id) {
+		r.ids = append(r.ids, id)
 	}
 	if (id == r.opt.NodeID) == inverse {
 		return "", false
