@@ -72,26 +72,9 @@ func deliver(ctx context.Context, c *Config, m *Message) (rejected []error, fail
 	if err := d.say(25, "MAIL FROM:<%s>", envelope(c.From)); err != nil {
 		return nil, judge("MAIL FROM", err)
 	}
-	accepted := 0
-	var last *failure
-	for _, to := range c.To {
-		err := d.say(25, "RCPT TO:<%s>", envelope(to))
-		if err == nil {
-			accepted++
-			continue
-		}
-		f := judge("RCPT TO "+to, err)
-		if f.verdict == away {
-			return nil, f
-		}
-		if last == nil || f.verdict == later {
-			last = f
-		}
-		rejected = append(rejected, f)
-	}
-	if accepted == 0 {
-		d.quit()
-		return nil, last
+	rejected, f := d.recipients(c.To)
+	if f != nil {
+		return nil, f
 	}
 	if err := d.say(354, "DATA"); err != nil {
 		return nil, judge("DATA", err)
@@ -136,6 +119,30 @@ func (d *dialogue) body(b []byte) error {
 		return err
 	}
 	return d.expect(250)
+}
+
+// recipients names all of them. It fails where the relay takes none; then it
+// says so for a refusal that may end rather than for one that will not.
+func (d *dialogue) recipients(to []string) (rejected []error, fail *failure) {
+	for _, r := range to {
+		err := d.say(25, "RCPT TO:<%s>", envelope(r))
+		if err == nil {
+			continue
+		}
+		f := judge("RCPT TO "+r, err)
+		if f.verdict == away {
+			return nil, f
+		}
+		if fail == nil || f.verdict == later {
+			fail = f
+		}
+		rejected = append(rejected, f)
+	}
+	if len(rejected) < len(to) {
+		return rejected, nil
+	}
+	d.quit()
+	return nil, fail
 }
 
 // quit is politeness: what matters has been said.
