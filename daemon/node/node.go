@@ -182,7 +182,7 @@ func (l *loader) load(reload bool) (*guardian.Version, error) {
 	}
 	v.Cluster = translate.Cluster(c, mesh, node)
 	v.Cluster.RunDir = l.opt.RunDir
-	v.Summary = fmt.Sprintf("%s, %s", plural(len(v.VRRP.Instances), "instance"), plural(len(problems), "problem"))
+	v.Summary = fmt.Sprintf("%s, %s", plural(len(v.VRRP.Instances), "instance"), plural(count(problems), "problem"))
 	v.Startup, v.Shutdown = translate.Life(c)
 	v.ChildWait = c.Global.ChildWaitTime
 	if v.ChildWait <= 0 {
@@ -227,6 +227,16 @@ func first(problems []config.Problem) string {
 		return problems[0].String()
 	}
 	return "no reason known"
+}
+
+// count leaves notes out: a keyword without effect yet is no problem.
+func count(problems []config.Problem) (n int) {
+	for _, p := range problems {
+		if p.Severity != config.Note {
+			n++
+		}
+	}
+	return n
 }
 
 func plural(n int, word string) string {
