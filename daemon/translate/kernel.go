@@ -9,11 +9,8 @@ import (
 	"github.com/keepmesh/keepmesh/netif"
 )
 
-// address translates one address line; dev is the interface it falls back to.
+// address translates one address line; dev is the interface that carries it.
 func (t *translator) address(a *config.Address, dev string) netif.Address {
-	if a.Dev != "" {
-		dev = a.Dev
-	}
 	out := netif.VIP(a.Prefix, dev)
 	out.Label, out.Peer = a.Label, a.Peer
 	if a.Scope > 0 {
@@ -75,61 +72,4 @@ func numbered(names map[string]int, word string) (int, bool) {
 	}
 	n, err := strconv.ParseUint(word, 0, 32)
 	return int(n), err == nil
-}
-
-// route translates one route line. What the kernel interface does not carry
-// yet leaves the route out with a note: half a route is a wrong route.
-func (t *translator) route(r *config.Route) (netif.Route, bool) {
-	out := netif.Route{
-		Dst: r.Dst, Via: r.Via, Dev: r.Dev, Src: r.Src, OnLink: r.OnLink, Append: r.Append,
-		V6: r.Family == config.IPv6,
-	}
-	if r.Default {
-		out.Dst = r.Dst.Masked()
-		if r.Dst.IsValid() && r.Dst.Bits() != 0 {
-			out.Dst = r.Dst
-		}
-	}
-	var ok [5]bool
-	out.Type, ok[0] = routeTypes[r.Type]
-	out.Scope, ok[1] = numbered(scopes, r.Scope)
-	out.Table, ok[2] = numbered(tables, r.Table)
-	out.Proto, ok[3] = numbered(protocols, r.Protocol)
-	out.TOS, ok[4] = numbered(map[string]int{"": 0}, r.TOS)
-	if ok != [5]bool{true, true, true, true, true} || len(r.Encap) > 0 || r.Realms != "" || r.Pref != "" ||
-		r.Expires != nil || r.VRF != "" || len(r.Metrics) > 0 || r.From.IsValid() {
-		t.note(r.Pos, "route %v uses an attribute that has no effect yet: the route is left out", r.Raw)
-		return out, false
-	}
-	if r.Metric != nil {
-		out.Metric = int(*r.Metric)
-	}
-	for _, h := range r.NextHops {
-		if len(h.Encap) > 0 || h.Realms != "" {
-			t.note(r.Pos, "route %v: encap and realms have no effect yet: the route is left out", r.Raw)
-			return out, false
-		}
-		out.NextHops = append(out.NextHops, netif.NextHop{Via: h.Via, Dev: h.Dev, Weight: h.Weight, OnLink: h.OnLink})
-	}
-	return out, true
-}
-
-// rule translates one rule line, with the same care.
-func (t *translator) rule(r *config.Rule) (netif.Rule, bool) {
-	out := netif.Rule{V6: r.Family == config.IPv6, Not: r.Not, From: r.From, To: r.To, IIF: r.IIF, OIF: r.OIF}
-	var ok [2]bool
-	out.Table, ok[0] = numbered(tables, r.Table)
-	out.TOS, ok[1] = numbered(map[string]int{"": 0}, r.TOS)
-	if ok != [2]bool{true, true} || r.FwMark != "" || r.Realms != "" || r.SuppressIfGroup != "" || r.TunnelID != "" ||
-		r.UIDRange != "" || r.L3MDev || r.Protocol != "" || r.IPProto != "" || r.SPort != "" || r.DPort != "" || r.Action != "" {
-		t.note(r.Pos, "rule %v uses an attribute that has no effect yet: the rule is left out", r.Raw)
-		return out, false
-	}
-	if r.Priority != nil {
-		out.Priority = int(*r.Priority)
-	}
-	if r.SuppressPrefixLen != nil {
-		out.SuppressPrefix, out.HasSuppressPrefix = int(*r.SuppressPrefixLen), true
-	}
-	return out, true
 }

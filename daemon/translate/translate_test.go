@@ -163,7 +163,7 @@ func TestRouterTakesWhatIsTranslated(t *testing.T) {
 }
 
 func TestRouteThatCannotBeSaidIsLeftOutAndNamed(t *testing.T) {
-	v, notes := VRRP(load(t, strings.NewReplacer("default via 10.0.0.254", "10.7.0.0/16 via 10.0.0.254 realms 5", "%s", "").Replace(basic)), nil)
+	v, notes := VRRP(load(t, strings.NewReplacer("default via 10.0.0.254", "10.7.0.0/16 encap mpls 5 via 10.0.0.254", "%s", "").Replace(basic)), nil)
 	if len(notes) != 1 || !strings.Contains(notes[0], "10.7.0.0/16") {
 		t.Errorf("notes %q", notes)
 	}

@@ -1,6 +1,7 @@
 package translate
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -57,7 +58,7 @@ func VRRP(c *config.Config, mesh *config.Mesh) (settings.VRRP, []string) {
 		}
 	}
 	for i := range c.StaticAddresses {
-		out.StaticAddresses = append(out.StaticAddresses, t.address(&c.StaticAddresses[i], c.Global.DefaultInterface))
+		out.StaticAddresses = append(out.StaticAddresses, t.address(&c.StaticAddresses[i], cmp.Or(c.StaticAddresses[i].Dev, c.Global.DefaultInterface)))
 	}
 	for i := range c.StaticRoutes {
 		if r, ok := t.route(&c.StaticRoutes[i]); ok {
