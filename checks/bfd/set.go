@@ -35,6 +35,7 @@ type Directed struct {
 type Set struct {
 	members []*member
 	out     []Directed
+	rx      Received // reused: a packet costs no allocation
 }
 
 type member struct {
@@ -92,7 +93,8 @@ func (s *Set) Receive(now Instant, from netip.Addr, multihop bool, ttl int, b []
 	if ttl < m.peer.MinTTL {
 		return nil, discarded("TTL %d, at least %d is expected", ttl, m.peer.MinTTL)
 	}
-	s.step(now, m, &Received{Packet: p})
+	s.rx.Packet = p
+	s.step(now, m, &s.rx)
 	return s.out, nil
 }
 

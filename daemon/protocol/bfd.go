@@ -118,22 +118,23 @@ func (p *process) listenBFD(at port) error {
 		return err
 	}
 	p.bfd.listeners[at] = l
-	p.loop.Watch(l.FD(), func() { p.readBFD(l) })
+	take := p.takeBFD
+	p.loop.Watch(l.FD(), func() {
+		if err := l.Drain(take); err != nil {
+			p.log.Warn("reading BFD", "err", err)
+		}
+	})
 	return nil
 }
 
-func (p *process) readBFD(l *udp.Listener) {
-	err := l.Drain(func(from netip.Addr, multihop bool, ttl int, b []byte) {
-		todo, err := p.bfd.set.Receive(bfd.Instant(speaker.Now()), from, multihop, ttl, b)
-		if err != nil {
-			p.log.Debug("BFD", "peer", from, "err", err)
-			return
-		}
-		p.carryOut(todo)
-	})
+// takeBFD takes one packet from the network.
+func (p *process) takeBFD(from netip.Addr, multihop bool, ttl int, b []byte) {
+	todo, err := p.bfd.set.Receive(bfd.Instant(speaker.Now()), from, multihop, ttl, b)
 	if err != nil {
-		p.log.Warn("reading BFD", "err", err)
+		p.log.Debug("BFD", "peer", from, "err", err)
+		return
 	}
+	p.carryOut(todo)
 }
 
 // carryOut does what sessions ask for.

@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"os"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,6 +31,12 @@ const firstPort, ports = 49152, 65536 - 49152
 type Listener struct {
 	fd       int
 	multihop bool
+
+	buf  [256]byte
+	oob  [64]byte
+	name unix.RawSockaddrAny
+	iov  unix.Iovec
+	hdr  unix.Msghdr
 }
 
 // Listen opens a receiving socket. The error ends with what to do.
@@ -77,48 +84,59 @@ func (l *Listener) Close() { unix.Close(l.fd) }
 const burst = 64
 
 // Drain gives the packets that have come to take; b is valid until it returns.
-// A TTL that the kernel did not tell is 0.
+// A TTL that the kernel did not tell is 0. It does not allocate.
 func (l *Listener) Drain(take func(from netip.Addr, multihop bool, ttl int, b []byte)) error {
-	var buf [256]byte
-	var oob [64]byte
 	for range burst {
-		n, oobn, _, from, err := unix.Recvmsg(l.fd, buf[:], oob[:], 0)
+		n, errno := l.receive()
 		switch {
-		case errors.Is(err, unix.EAGAIN):
+		case errno == 0:
+		case errno == unix.EAGAIN:
 			return nil
-		case errors.Is(err, unix.EINTR):
+		case errno == unix.EINTR:
 			continue
-		case err != nil:
-			return fmt.Errorf("receiving BFD: %w", err)
+		default:
+			return fmt.Errorf("receiving BFD: %w", errno)
 		}
-		if a := address(from); a.IsValid() {
-			take(a, l.multihop, hops(oob[:oobn]), buf[:n])
+		if a := l.source(); a.IsValid() {
+			take(a, l.multihop, hops(l.oob[:l.hdr.Controllen]), l.buf[:n])
 		}
 	}
 	return nil
 }
 
-func address(sa unix.Sockaddr) netip.Addr {
-	switch sa := sa.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrFrom4(sa.Addr)
-	case *unix.SockaddrInet6:
-		return netip.AddrFrom16(sa.Addr)
+// receive is recvmsg into the Listener's own buffers.
+func (l *Listener) receive() (int, unix.Errno) {
+	l.iov.Base = &l.buf[0]
+	l.iov.SetLen(len(l.buf))
+	l.hdr = unix.Msghdr{Name: (*byte)(unsafe.Pointer(&l.name)), Namelen: unix.SizeofSockaddrAny, Iov: &l.iov, Control: &l.oob[0]}
+	l.hdr.SetIovlen(1)
+	l.hdr.SetControllen(len(l.oob))
+	n, _, errno := unix.Syscall(unix.SYS_RECVMSG, uintptr(l.fd), uintptr(unsafe.Pointer(&l.hdr)), 0)
+	return int(n), errno
+}
+
+func (l *Listener) source() netip.Addr {
+	switch l.name.Addr.Family {
+	case unix.AF_INET:
+		return netip.AddrFrom4((*unix.RawSockaddrInet4)(unsafe.Pointer(&l.name)).Addr)
+	case unix.AF_INET6:
+		return netip.AddrFrom16((*unix.RawSockaddrInet6)(unsafe.Pointer(&l.name)).Addr)
 	}
 	return netip.Addr{}
 }
 
 func hops(oob []byte) int {
-	list, err := unix.ParseSocketControlMessage(oob)
-	if err != nil {
-		return 0
-	}
-	for _, m := range list {
-		ttl := m.Header.Level == unix.IPPROTO_IP && m.Header.Type == unix.IP_TTL ||
-			m.Header.Level == unix.IPPROTO_IPV6 && m.Header.Type == unix.IPV6_HOPLIMIT
-		if ttl && len(m.Data) >= 4 {
-			return int(binary.NativeEndian.Uint32(m.Data))
+	for len(oob) >= unix.SizeofCmsghdr {
+		header, data, rest, err := unix.ParseOneSocketControlMessage(oob)
+		if err != nil {
+			return 0
 		}
+		ttl := header.Level == unix.IPPROTO_IP && header.Type == unix.IP_TTL ||
+			header.Level == unix.IPPROTO_IPV6 && header.Type == unix.IPV6_HOPLIMIT
+		if ttl && len(data) >= 4 {
+			return int(binary.NativeEndian.Uint32(data))
+		}
+		oob = rest
 	}
 	return 0
 }

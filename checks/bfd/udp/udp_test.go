@@ -126,3 +126,35 @@ func TestTwoListenersAreRefusedWithAHint(t *testing.T) {
 		}
 	})
 }
+
+func TestReceivingDoesNotAllocate(t *testing.T) {
+	namespace(t, func(t *testing.T) {
+		lo := netip.MustParseAddr("127.0.0.1")
+		l, err := Listen(false, false)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer l.Close()
+		s, err := Dial(lo, lo, false, 255)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer s.Close()
+		packet, count := make([]byte, 24), 0
+		take := func(_ netip.Addr, _ bool, ttl int, b []byte) {
+			if ttl == 255 && len(b) == 24 {
+				count++
+			}
+		}
+		turn := func() {
+			if err := errors.Join(s.Send(packet), l.Drain(take)); err != nil {
+				t.Error(err)
+			}
+		}
+		if n := testing.AllocsPerRun(100, turn); n > 0 || count < 100 {
+			t.Errorf("%v allocations, %d packets", n, count)
+		}
+	})
+}
