@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"net/netip"
+	"reflect"
 	"slices"
 
 	"github.com/keepmesh/keepmesh/daemon/settings"
@@ -65,7 +66,7 @@ func (i *instance) gained(next *settings.Instance) map[string][]netip.Addr {
 
 func sameAddress(a, b netif.Address) bool { return a == b }
 
-func sameRoute(a, b netif.Route) bool { return a.String() == b.String() && a.Type == b.Type }
+func sameRoute(a, b netif.Route) bool { return reflect.DeepEqual(a, b) }
 
 // without gives what of a has no equal in b.
 func without[T any](a, b []T, same func(x, y T) bool) []T {

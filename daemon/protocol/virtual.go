@@ -14,6 +14,7 @@ import (
 // hears a master's adverts must be there before there is anything to hold.
 type virtuals struct {
 	wanted   map[string]netif.Virtual // by name
+	order    []string                 // of the configuration: they are made in it
 	wrong    map[string]string        // why one could not be made
 	settings *netif.Sysctls
 }
@@ -27,8 +28,12 @@ func newVirtuals(settings *netif.Sysctls) *virtuals {
 // while farewells are sent.
 func (p *process) makeVirtuals(cfg *settings.VRRP) (unwanted []netif.Virtual) {
 	next := map[string]netif.Virtual{}
+	p.virtuals.order = nil
 	for i := range cfg.Instances {
 		for _, v := range cfg.Instances[i].Virtuals {
+			if _, twice := next[v.Name]; !twice {
+				p.virtuals.order = append(p.virtuals.order, v.Name)
+			}
 			next[v.Name] = v
 		}
 	}
@@ -52,7 +57,8 @@ func (p *process) makeVirtuals(cfg *settings.VRRP) (unwanted []netif.Virtual) {
 // anything. A parent that is absent is no error: it may come.
 func (p *process) repairVirtuals() {
 	made := false
-	for name, v := range p.virtuals.wanted {
+	for _, name := range p.virtuals.order {
+		v := p.virtuals.wanted[name]
 		if l := p.linkNamed(name); l != nil && p.virtuals.wrong[name] == "" && p.linkNamed(v.Parent) != nil && l.Parent == p.linkNamed(v.Parent).Index && l.AdminUp {
 			continue
 		}
@@ -108,6 +114,7 @@ func (p *process) closeVirtuals() {
 		p.removeVirtuals([]netif.Virtual{v})
 	}
 	clear(p.virtuals.wanted)
+	p.virtuals.order = nil
 	if err := p.virtuals.settings.Restore(); err != nil {
 		p.log.Error("cannot restore the kernel's settings", "err", err)
 	}

@@ -105,6 +105,8 @@ func (t *translator) barred(i *config.Instance) string {
 	switch {
 	case first != nil && first != i:
 		return fmt.Sprintf("virtual_router_id %d is already used on %s by %s", i.VRID, i.Interface, first.Name)
+	case i.IPVlan != nil && i.Family == config.IPv4 && !i.IPVlan.Addr.IsValid() && !i.McastSrcIP.IsValid() && !i.Unicast:
+		return "use_ipvlan needs an address to send from (use_ipvlan ADDRESS/LENGTH)"
 	case i.UnicastFaultNoPeer && len(i.UnicastPeers) == 0:
 		return "there is no unicast peer"
 	case i.Fault != "" && !strings.HasPrefix(i.Fault, noInterface):

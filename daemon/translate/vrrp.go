@@ -87,8 +87,6 @@ func (t *translator) unusable(i *config.Instance) string {
 		return "it names no interface"
 	case i.VRID == 0:
 		return "it has no virtual_router_id"
-	case i.IPVlan != nil && i.Family == config.IPv4 && !i.IPVlan.Addr.IsValid() && !i.McastSrcIP.IsValid() && !i.Unicast:
-		return "use_ipvlan needs an address to send from (use_ipvlan ADDRESS/LENGTH)"
 	}
 	return ""
 }
