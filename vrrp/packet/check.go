@@ -89,7 +89,8 @@ func AppendAddresses(dst []byte, addresses []netip.Addr) []byte {
 
 // Check judges an advert in keepalived's order: the first check that fails is
 // the verdict. An accepted advert may carry warnings. It does not allocate. The
-// marks against replay move with adverts that are authentic, accepted or not.
+// marks against replay move with the adverts that are accepted, that of AH with
+// every authentic one.
 func (e *Expect) Check(a *Advert, rx *Received) (Verdict, Warning) {
 	hasAH := rx.IPv4 != nil && rx.IPv4.AH != nil
 	if rx.IPv4 != nil && hasAH != (e.AuthType == AuthAH) {
@@ -147,6 +148,7 @@ func (e *Expect) Check(a *Advert, rx *Received) (Verdict, Warning) {
 	if v := e.checkPeer(rx); v != Accepted {
 		return v, warn
 	}
+	e.HMAC.accept()
 	return Accepted, warn
 }
 

@@ -79,6 +79,9 @@ type HMAC struct {
 	sent    uint64
 	senders []hmacSender
 	uses    uint64
+	// The mark of an advert that is authentic, to be set if it is accepted.
+	pending *hmacSender
+	number  uint64
 
 	head   [hmacPseudoLen + 8]byte
 	digest [sha256.Size]byte
@@ -218,9 +221,11 @@ func (h *HMAC) sign(trailer []byte, family uint8, source netip.Addr, pdu []byte)
 }
 
 // check judges an advert by its trailer, in keepalived's order. The time is
-// looked at before the value is computed, so that recordings cost little; marks
-// move for authentic adverts alone.
+// looked at before the value is computed, so that recordings cost little. The
+// sender's mark moves with accept only: neither checksum nor destination is
+// authentic, and a copy that was damaged must not stand in for the advert.
 func (h *HMAC) check(a *Advert, source netip.Addr) (Verdict, Warning) {
+	h.pending = nil
 	if len(a.Trailer) == 0 {
 		if h.mode == HMACEnforce {
 			return HMACMissing, 0
@@ -262,6 +267,7 @@ func (h *HMAC) check(a *Advert, source netip.Addr) (Verdict, Warning) {
 	if !h.fresh(sender, number) {
 		return HMACReplayed, 0
 	}
+	h.pending, h.number = sender, number
 	return Accepted, warn
 }
 
@@ -287,16 +293,19 @@ func (h *HMAC) sender(source netip.Addr) *hmacSender {
 	return oldest
 }
 
-// fresh takes a number above the sender's mark. Where the time counts, a mark
+// accept sets the mark of the advert that was checked last.
+func (h *HMAC) accept() {
+	if h != nil && h.pending != nil {
+		h.pending.heard, h.pending.valid = h.number, true
+	}
+}
+
+// fresh says whether a number is above the sender's mark. Where the time counts, a mark
 // outside the window orders only what the window refuses anyway: dropping it
 // lets a sender back in whose clock was set right.
 func (h *HMAC) fresh(s *hmacSender, number uint64) bool {
 	if s.valid && h.window > 0 && h.outside(secondsAhead(h.clock, s.heard)) {
 		s.valid = false
 	}
-	if s.valid && !after(number, s.heard) {
-		return false
-	}
-	s.heard, s.valid = number, true
-	return true
+	return !s.valid || after(number, s.heard)
 }

@@ -271,7 +271,8 @@ func TestHMACModes(t *testing.T) {
 func TestHMACSendersAreBounded(t *testing.T) {
 	h := hmacAt(t, draftClock, nil)
 	for n := range 100 {
-		h.fresh(h.sender(netip.AddrFrom4([4]byte{10, 0, 0, byte(n)})), h.clock)
+		h.pending, h.number = h.sender(netip.AddrFrom4([4]byte{10, 0, 0, byte(n)})), h.clock
+		h.accept()
 	}
 	if len(h.senders) != multicastSenders {
 		t.Errorf("%d senders remembered", len(h.senders))

@@ -198,3 +198,59 @@ func TestBarredInstanceHearsNothing(t *testing.T) {
 		t.Errorf("the other is in %s", v.State)
 	}
 }
+
+// Every single bit of an authentic advert, changed on the way: none is accepted,
+// except where routers and kernels may write, and none moves the Router.
+func TestForgedAdvertsMoveNothing(t *testing.T) {
+	tests := map[string]struct {
+		key     socketKey
+		edit    func(*vrrp.InstanceConfig, *Instance)
+		advert  func(*packet.Spec)
+		mutable []int
+	}{
+		"AH": {
+			onLoAH, func(_ *vrrp.InstanceConfig, i *Instance) { i.Auth, i.AH = []byte("secret\x00\x00"), true },
+			func(p *packet.Spec) {
+				p.AuthType, p.AH = packet.AuthAH, packet.NewAH(packet.Password("secret"), 4000000000)
+			},
+			[]int{1, 6, 7, 10, 11}, // TOS, fragment bits, header checksum
+		},
+		"HMAC": {
+			onLo, func(_ *vrrp.InstanceConfig, i *Instance) { i.HMAC = hmacConfig(1) },
+			func(p *packet.Spec) {
+				h, err := packet.NewHMAC(*hmacConfig(1), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				p.HMAC = h
+			},
+			// The IPv4 header is not covered; by the protocol the kernel chose
+			// the socket.
+			[]int{1, 4, 5, 6, 7, 9, 10, 11},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			good := peerAdvert(t, 150, tt.advert)
+			s := start(t, &recorder{}, 100, 1, tt.edit)
+			for at := range good.bytes {
+				for bit := range 8 {
+					bad := slices.Clone(good.bytes)
+					bad[at] ^= 1 << bit
+					if slices.Contains(tt.mutable, at) {
+						continue
+					}
+					s.take(tt.key, &arrival{bytes: bad})
+					if v, _ := s.Instance(0); v.Heard[vrrp.LAN].At != 0 || s.Stats(0).AdvertsReceived != 0 {
+						t.Fatalf("byte %d, bit %d: %+v", at, bit, v.Heard)
+					}
+				}
+			}
+			s.take(tt.key, good)
+			s.take(tt.key, good)
+			if got := s.Stats(0); got.AdvertsReceived != 1 {
+				t.Errorf("the authentic one and its recording: %+v", got)
+			}
+		})
+	}
+}
