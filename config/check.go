@@ -198,10 +198,16 @@ func (d *decoder) checkTrackGroup(g *TrackGroup) {
 // checkStatic resolves the track groups that static objects name.
 func (d *decoder) checkStatic() {
 	have := map[string]bool{}
+	after := map[string]Pos{}
 	for _, g := range d.cfg.TrackGroups {
 		have[g.Name] = true
+		after[g.Name] = g.Pos
 	}
 	say := func(name, block string, pos Pos) {
+		if at := after[name]; at.File == pos.File && at.Line > pos.Line {
+			d.out(Problem{Pos: pos, Severity: Warning, Code: General, Keyword: block,
+				Message: "track_group " + name + " is defined later, keepalived does not find it", Hint: "put the block at " + at.String() + " before this one"})
+		}
 		if name != "" && !have[name] {
 			d.out(Problem{Pos: pos, Severity: Error, Code: General, Keyword: block,
 				Message: fmt.Sprintf("there is no track_group %s", printable(name)), Hint: nearest(name, have)})

@@ -54,6 +54,10 @@ func (d *decoder) checkInstance(i *Instance) bool {
 	if i.VMAC != nil && i.IPVlan != nil {
 		say("use_ipvlan", Error, General, "excludes use_vmac", "keep one of them")
 	}
+	if v := i.IPVlan; v != nil && i.Family == IPv4 && !v.Addr.IsValid() {
+		say("use_ipvlan", Error, General, "needs a source address, the instance stays in FAULT", "use_ipvlan ADDRESS/LENGTH")
+		i.Fault = "use_ipvlan has no source address"
+	}
 	d.checkTracking(i)
 	return usable
 }

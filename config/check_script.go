@@ -137,7 +137,11 @@ func (d *decoder) checkScriptUsers() {
 		if u.spec.User != "" {
 			if err := d.opt.User(u.spec.User, u.spec.Group); err != nil {
 				d.noUser[u.spec] = true
-				d.out(Problem{Pos: u.spec.Pos, Severity: Error, Path: u.path, Keyword: u.keyword,
+				code := OursOnly
+				if u.keyword == "startup_script" || u.keyword == "shutdown_script" {
+					code = General
+				}
+				d.out(Problem{Pos: u.spec.Pos, Severity: Error, Code: code, Path: u.path, Keyword: u.keyword,
 					Message: err.Error() + ", the script will not be run", Hint: "what follows the command is its user and group; quote a command with arguments"})
 			}
 			continue

@@ -244,6 +244,19 @@ func str(f field[string]) setter {
 	}
 }
 
+// alone lets a statement be read only when it has no more than one word.
+func alone(then setter) setter {
+	return func(d *decoder, s *stmt) {
+		if len(s.args) > 1 {
+			d.failAt(s, s.args[1], fmt.Sprintf("%q is too much, the line is ignored", printable(s.args[1].Text)), "one word; quote what has blanks")
+			return
+		}
+		then(d, s)
+	}
+}
+
+func oneWord(f field[string]) setter { return alone(str(f)) }
+
 // optStr reads an optional word; absent gives the value of bare.
 func optStr(bare string, f field[string]) setter {
 	return func(d *decoder, s *stmt) {

@@ -44,6 +44,9 @@ func endChecker(d *decoder) {
 			missing("misc_path", `misc_path "COMMAND"`)
 			return
 		}
+		if c.Misc.badUser {
+			return // said at its user line
+		}
 	case CheckFile:
 		if c.Name == "" {
 			missing("track_file", "track_file NAME")
@@ -68,11 +71,11 @@ func endChecker(d *decoder) {
 
 func miscPath(d *decoder, s *stmt) {
 	if sp, ok := d.scriptArg(s); ok {
-		user, group := d.chk.Misc.Script.User, d.chk.Misc.Script.Group
-		d.chk.Misc.Script = *sp
-		if user != "" {
-			d.chk.Misc.Script.User, d.chk.Misc.Script.Group = user, group
+		if len(s.args) > 1 {
+			d.advise(s, "what follows the first word is ignored", fmt.Sprintf("quote the whole command: misc_path \"%s\"", strings.Join(s.words(), " ")))
 		}
+		sp.User, sp.Group = d.chk.Misc.Script.User, d.chk.Misc.Script.Group
+		d.chk.Misc.Script = *sp
 	}
 }
 
@@ -85,9 +88,11 @@ func miscUser(d *decoder, s *stmt) {
 	if len(s.args) > 1 {
 		group = s.args[1].Text
 	}
-	if d.user(s, t, group) {
-		d.chk.Misc.Script.User, d.chk.Misc.Script.Group = t.Text, group
+	if !d.user(s, t, group) {
+		d.chk.Misc.badUser = true
+		return
 	}
+	d.chk.Misc.Script.User, d.chk.Misc.Script.Group = t.Text, group
 }
 
 // beginHost reads the deprecated host block as one more connection: the
@@ -256,9 +261,56 @@ func regexArg(d *decoder, s *stmt) {
 	}
 }
 
+// regexNames are the options of PCRE2 that keepalived has words for.
+var regexNames = strings.Fields("allow_empty_class alt_bsux auto_callout caseless dollar_endonly dotall dupnames extended firstline match_unset_backref multiline " +
+	"never_ucp never_utf no_auto_capture no_auto_possess no_dotstar_anchor no_start_optimize ucp ungreedy utf never_backslash_c alt_circumflex alt_verbnames use_offset_limit")
+
+// regexOptions reads names; keepalived passes over unknown ones in silence.
 func regexOptions(d *decoder, s *stmt) {
-	if _, ok := d.need(s, 0); ok {
-		d.url.RegexOptions = append(d.url.RegexOptions, s.words()...)
+	if _, ok := d.need(s, 0); !ok {
+		return
+	}
+	for _, t := range s.args {
+		if !slices.Contains(regexNames, t.Text) {
+			have := map[string]bool{}
+			for _, n := range regexNames {
+				have[n] = true
+			}
+			d.problemAt(t.Pos, Warning, OursOnly, s.kw.Name, fmt.Sprintf("%q is unknown, ignored", printable(t.Text)), nearest(t.Text, have))
+			continue
+		}
+		d.url.RegexOptions = append(d.url.RegexOptions, t.Text)
+	}
+}
+
+// regexNumber reads a number whose mistakes keepalived passes over in silence.
+func (d *decoder) regexNumber(s *stmt, t Token, lo uint64) (uint, bool) {
+	n, err := strconv.ParseUint(t.Text, 10, 32)
+	if err != nil || n < lo {
+		d.problemAt(t.Pos, Error, OursOnly, s.kw.Name, fmt.Sprintf("%q is not a number of bytes, ignored", printable(t.Text)), rangeHint(int64(lo), math.MaxUint32))
+		return 0, false
+	}
+	return uint(n), true
+}
+
+func regexOffset(f field[uint]) setter {
+	return func(d *decoder, s *stmt) {
+		if t, ok := d.need(s, 0); ok {
+			if n, ok := d.regexNumber(s, t, 0); ok {
+				*f(d) = n
+			}
+		}
+	}
+}
+
+func dnsName(d *decoder, s *stmt) {
+	t, ok := d.need(s, 0)
+	switch {
+	case !ok:
+	case t.Text != "." && (strings.HasPrefix(t.Text, ".") || strings.Contains(t.Text, "..")):
+		d.failAt(s, t, fmt.Sprintf("%q has an empty label, it is ignored", printable(t.Text)), "labels joined by single dots")
+	default:
+		d.chk.DNS.Name = t.Text
 	}
 }
 
@@ -268,10 +320,10 @@ func regexStack(d *decoder, s *stmt) {
 		if !ok {
 			return
 		}
-		n, ok := d.number(s, t, 1, math.MaxUint32)
+		n, ok := d.regexNumber(s, t, 1)
 		if !ok {
 			return
 		}
-		d.url.RegexStack[i] = uint(n)
+		d.url.RegexStack[i] = n
 	}
 }

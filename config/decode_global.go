@@ -480,9 +480,9 @@ func includeCheck(d *decoder, s *stmt) {
 	d.cfg.Global.IncludeCheck = s.words()
 	for _, t := range s.args {
 		switch strings.TrimLeft(t.Text, "+-") {
-		case "read", "readable", "match", "wildcard_match", "brace_match":
+		case "read", "match", "wildcard_match", "brace_match":
 		default:
-			d.failAt(s, t, fmt.Sprintf("%q is unknown", printable(t.Text)), "readable, match, wildcard_match or brace_match, with + or -")
+			d.failAt(s, t, fmt.Sprintf("%q is unknown", printable(t.Text)), "read, match, wildcard_match or brace_match, with + or -")
 		}
 	}
 }

@@ -109,6 +109,10 @@ func familyOf(a netip.Addr) Family {
 func beginUnicastPeer(d *decoder, _ *stmt) { d.inst.Unicast = true }
 
 func unicastPeer(d *decoder, l *stmt) {
+	if host, _, masked := strings.Cut(l.key.Text, "/"); masked {
+		d.advise(l, "a peer is one address, the length is ignored", host)
+		l.key.Text = host
+	}
 	a, ok := d.address(l, l.key, 0)
 	if !ok || !d.sameFamily(l, l.key, a) {
 		return
@@ -203,6 +207,29 @@ func useIPVlan(d *decoder, s *stmt) {
 	}
 }
 
+// hmacKeyText checks a key of auth_hmac; a file is looked at by who uses it.
+func hmacKeyText(spec string) (problem string) {
+	if strings.HasPrefix(spec, "file:") {
+		return ""
+	}
+	n := len(spec)
+	if digits, ok := strings.CutPrefix(spec, "hex:"); ok {
+		for i := range len(digits) {
+			if hexDigit(digits[i]) < 0 {
+				return "is not hexadecimal"
+			}
+		}
+		if len(digits)%2 != 0 {
+			return "has an odd number of hexadecimal digits"
+		}
+		n = len(digits) / 2
+	}
+	if n < 32 || n > 64 {
+		return fmt.Sprintf("has %d bytes", n)
+	}
+	return ""
+}
+
 func nativeIPv6(d *decoder, s *stmt) {
 	if d.inst.Family == IPv4 {
 		d.fail(s, "stands after IPv4 addresses", "put it first, or remove it")
@@ -284,6 +311,10 @@ func hmacKey(d *decoder, s *stmt) {
 	}
 	v, ok := d.need(s, 1)
 	if !ok {
+		return
+	}
+	if problem := hmacKeyText(v.Text); problem != "" {
+		d.problemAt(v.Pos, Error, OursOnly, s.kw.Name, "the key "+problem+", it is ignored", "32 to 64 bytes: as characters, hex:DIGITS or file:PATH")
 		return
 	}
 	if n, ok := d.number(s, t, 1, 255); ok {

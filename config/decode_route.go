@@ -36,6 +36,9 @@ var metricWords = map[string][]string{
 	"features": {"ecn"}, "ttl-propagate": {"enabled", "disabled"},
 }
 
+// routeTimes lists the metrics that are times.
+var routeTimes = map[string]bool{"rtt": true, "rttvar": true, "rto_min": true}
+
 // routeMetrics are the options that take one value and are kept by name.
 var routeMetrics = map[string]bool{
 	"mtu": true, "hoplimit": true, "advmss": true, "rtt": true, "rttvar": true, "reordering": true, "window": true, "cwnd": true,
@@ -238,7 +241,7 @@ func (d *decoder) routeOption(c *cursor, t Token, r *Route, static bool) bool {
 	case "tos", "dsfield":
 		c.ipName(t, tosNames, &r.TOS)
 	case "table":
-		c.ipName(t, tableNames, &r.Table)
+		c.ipName(t, routeTables, &r.Table)
 	case "protocol":
 		c.ipName(t, protoNames, &r.Protocol)
 	case "scope":
@@ -250,11 +253,7 @@ func (d *decoder) routeOption(c *cursor, t Token, r *Route, static bool) bool {
 	case "onlink":
 		r.OnLink = true
 	case "encap":
-		r.Encap = c.encap()
-		if n := len(r.Encap); n == 0 || !slices.Contains([]string{"ip", "ip6", "mpls", "ila"}, r.Encap[0]) {
-			d.failAt(c.l, t, "encap has no known type", "ip, ip6, mpls or ila")
-			r.Encap = nil
-		}
+		r.Encap = c.encap(t)
 	case "expires":
 		c.uint32(t, 0, &r.Expires)
 	case "realms":
@@ -285,6 +284,10 @@ func (d *decoder) routeOption(c *cursor, t Token, r *Route, static bool) bool {
 			r.Locked = append(r.Locked, t.Text)
 		}
 		if v, ok := c.value(t); ok {
+			if routeTimes[t.Text] && !isRouteTime(v.Text) {
+				d.failAt(c.l, v, fmt.Sprintf("%s %q is not a time", t.Text, printable(v.Text)), "a number of milliseconds, or with s, ms or us")
+				return true
+			}
 			if words := metricWords[t.Text]; words != nil && !slices.Contains(words, v.Text) {
 				d.failAt(c.l, v, fmt.Sprintf("%s %q is unknown", t.Text, printable(v.Text)), "one of "+strings.Join(words, ", "))
 				return true
@@ -301,16 +304,6 @@ func (d *decoder) routeOption(c *cursor, t Token, r *Route, static bool) bool {
 		}
 	}
 	return true
-}
-
-// encap takes the words of an encapsulation up to the next route option.
-func (c *cursor) encap() []string {
-	var words []string
-	for c.more() && !(len(words) > 0 && (c.all[c.i].Text == "via" || c.all[c.i].Text == "dev" || c.all[c.i].Text == "nexthop" ||
-		c.all[c.i].Text == "table" || c.all[c.i].Text == "no_track" || c.all[c.i].Text == "metric" || c.all[c.i].Text == "weight" || c.all[c.i].Text == "onlink")) {
-		words = append(words, c.take().Text)
-	}
-	return words
 }
 
 func (d *decoder) nextHop(c *cursor) NextHop {
@@ -335,7 +328,7 @@ func (d *decoder) nextHop(c *cursor) NextHop {
 			n.OnLink = true
 		case "encap":
 			c.i++
-			n.Encap = c.encap()
+			n.Encap = c.encap(t)
 		case "realms":
 			c.i++
 			c.word(t, &n.Realms)

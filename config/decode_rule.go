@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
@@ -87,7 +88,11 @@ func (d *decoder) ruleOption(c *cursor, t Token, r *Rule, static bool) bool {
 	case "oif":
 		c.ifname(t, &r.OIF)
 	case "tunnel-id":
-		c.word(t, &r.TunnelID)
+		var n *uint32
+		c.uint32(t, 0, &n)
+		if n != nil {
+			r.TunnelID = strconv.FormatUint(uint64(*n), 10)
+		}
 	case "uidrange":
 		c.word(t, &r.UIDRange)
 		c.pair(t, r.UIDRange)

@@ -46,10 +46,11 @@ func trackLine(kind trackKind) setter {
 			switch w := l.args[i]; w.Text {
 			case "weight":
 				i++
-				v, ok := d.need(l, i)
-				if !ok {
+				if i >= len(l.args) {
+					d.failAt(l, w, "weight has no value, the line is ignored", fmt.Sprintf("weight N, -%d to %d", kind.limit, kind.limit))
 					return
 				}
+				v := l.args[i]
 				if n, ok := d.number(l, v, -kind.limit, kind.limit); ok {
 					t.Weight, t.HasWeight = int(n), true
 				}
@@ -116,6 +117,9 @@ func scriptInterval(f field[time.Duration]) setter {
 		if v == 0 {
 			d.warn(s, "0 becomes 1", "must be greater than 0")
 			v = time.Second
+		}
+		if v%time.Second != 0 {
+			d.warn(s, t.Text+" is not a whole number of seconds, which keepalived up to 2.2.7 refuses", "newer versions and keepmesh take it")
 		}
 		*f(d) = v
 	}

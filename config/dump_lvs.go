@@ -226,7 +226,10 @@ func (d *dumper) connection(c *Connection) {
 }
 
 func (d *dumper) misc(m *MiscCheck) {
-	d.set("misc_path", quoteScript(&m.Script))
+	d.set("misc_path", quoteScript(&ScriptSpec{Line: m.Script.Line}))
+	if m.Script.User != "" {
+		d.set("user", strings.TrimSpace(m.Script.User+" "+m.Script.Group))
+	}
 	d.seconds("misc_timeout", m.Timeout)
 	d.flag("misc_dynamic", m.Dynamic)
 }

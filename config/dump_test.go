@@ -14,7 +14,7 @@ import (
 func sameModel() cmp.Option {
 	return cmp.Options{
 		cmpopts.IgnoreTypes(Pos{}, Block{}),
-		cmpopts.IgnoreUnexported(Script{}, Route{}, VirtualServer{}), cmpopts.IgnoreFields(Config{}, "Bundle"),
+		cmpopts.IgnoreUnexported(Script{}, Route{}, VirtualServer{}, MiscCheck{}), cmpopts.IgnoreFields(Config{}, "Bundle"),
 		cmpopts.IgnoreFields(Address{}, "Raw"), cmpopts.IgnoreFields(Route{}, "Raw"), cmpopts.IgnoreFields(Rule{}, "Raw"),
 		cmpopts.EquateEmpty(),
 		cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),

@@ -20,6 +20,7 @@ type nameKind struct {
 
 var (
 	tableNames  = nameKind{"routing table", "rt_tables", 1, 1<<32 - 1, []string{"main", "local", "default"}}
+	routeTables = nameKind{"routing table", "rt_tables", 0, 1<<32 - 1, []string{"main", "local", "default"}}
 	scopeNames  = nameKind{"scope", "rt_scopes", 0, 255, []string{"global", "universe", "site", "link", "host", "nowhere"}}
 	protoNames  = nameKind{"protocol", "rt_protos", 0, 255, []string{"kernel", "boot", "static", "redirect", "ra", "dhcp", "keepalived", "zebra", "bird", "bgp", "ospf", "rip", "isis", "babel"}}
 	tosNames    = nameKind{"TOS value", "rt_dsfield", 0, 255, nil}

@@ -166,6 +166,8 @@ type MiscCheck struct {
 	Script  ScriptSpec
 	Timeout time.Duration // 0: the virtual server's delay_loop
 	Dynamic bool
+
+	badUser bool // its user does not exist
 }
 
 // DNSCheck asks one question.

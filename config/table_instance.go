@@ -76,7 +76,7 @@ func instanceKeywords() []Keyword {
 		{Section: "vrrp_instance", Name: "lower_prio_no_advert", Tier: C, Args: "[BOOL]", set: boolean(in(func(i *Instance) *bool { return &i.LowerPrioNoAdvert }))},
 		{Section: "vrrp_instance", Name: "higher_prio_send_advert", Tier: C, Args: "[BOOL]", set: boolean(in(func(i *Instance) *bool { return &i.HigherPrioSendAdvert }))},
 		{Section: "vrrp_instance", Name: "owner_ignore_adverts", Tier: C, Since: "2.3.3", Args: "[BOOL]", set: boolean(in(func(i *Instance) *bool { return &i.OwnerIgnoreAdverts }))},
-		{Section: "vrrp_instance", Name: "kernel_rx_buf_size", Tier: C, bare: "report", Args: "BYTES", set: num(0, math.MaxUint32, in(func(i *Instance) *uint { return &i.KernelRxBuf }))},
+		{Section: "vrrp_instance", Name: "kernel_rx_buf_size", Tier: C, bare: "report", Args: "BYTES", set: alone(num(0, math.MaxUint32, in(func(i *Instance) *uint { return &i.KernelRxBuf })))},
 		{Section: "vrrp_instance", Name: "authentication", Tier: A, Args: "{ statements }", sub: "vrrp_instance/authentication", set: keepBlock},
 		{Section: "vrrp_instance", Name: "auth_hmac", Tier: C, Since: "2.4.0", Args: "{ statements }", sub: "vrrp_instance/auth_hmac", set: beginHMAC, done: endHMAC},
 		{Section: "vrrp_instance/authentication", Name: "auth_type", Tier: A, Args: "PASS|AH", set: authType},

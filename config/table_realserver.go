@@ -23,7 +23,7 @@ func realServerKeywords() []Keyword {
 		{Section: "virtual_server/real_server", Name: "delay_loop", Tier: B, Args: "TIMER", set: optSecs(0.000001, maxTimer, rsf(func(r *RealServer) **time.Duration { return &r.Timing.DelayLoop }))},
 		{Section: "virtual_server/real_server", Name: "smtp_alert", Tier: B, Args: "[BOOL]", set: smtpAlert(rsf(func(r *RealServer) *bool { return &r.SMTPAlert }))},
 		{Section: "virtual_server/real_server", Name: "virtualhost", Tier: B, bare: "report", Args: "STRING", set: str(rsf(func(r *RealServer) *string { return &r.VirtualHost }))},
-		{Section: "virtual_server/real_server", Name: "snmp_name", Tier: C, bare: "report", Args: "STRING", set: str(rsf(func(r *RealServer) *string { return &r.SNMPName }))},
+		{Section: "virtual_server/real_server", Name: "snmp_name", Tier: C, bare: "report", Args: "STRING", set: oneWord(rsf(func(r *RealServer) *string { return &r.SNMPName }))},
 		{Section: "virtual_server/real_server", Name: "MISC_CHECK", Tier: A, Args: "{ statements }", sub: "virtual_server/real_server/MISC_CHECK", set: beginChecker, done: endChecker},
 		{Section: "virtual_server/real_server", Name: "SMTP_CHECK", Tier: B, Args: "{ statements }", sub: "virtual_server/real_server/SMTP_CHECK", set: beginChecker, done: endChecker},
 		{Section: "virtual_server/real_server", Name: "TCP_CHECK", Tier: A, Args: "{ statements }", sub: "virtual_server/real_server/TCP_CHECK", set: beginChecker, done: endChecker},

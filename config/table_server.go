@@ -35,7 +35,7 @@ func serverKeywords() []Keyword {
 		{Section: "virtual_server", Name: "ha_suspend", Tier: B, set: setTrue(vsf(func(v *VirtualServer) *bool { return &v.HASuspend }))},
 		{Section: "virtual_server", Name: "smtp_alert", Tier: B, Args: "[BOOL]", set: smtpAlert(vsf(func(v *VirtualServer) *bool { return &v.SMTPAlert }))},
 		{Section: "virtual_server", Name: "virtualhost", Tier: B, bare: "report", Args: "STRING", set: str(vsf(func(v *VirtualServer) *string { return &v.VirtualHost }))},
-		{Section: "virtual_server", Name: "snmp_name", Tier: C, bare: "report", Args: "STRING", set: str(vsf(func(v *VirtualServer) *string { return &v.SNMPName }))},
+		{Section: "virtual_server", Name: "snmp_name", Tier: C, bare: "report", Args: "STRING", set: oneWord(vsf(func(v *VirtualServer) *string { return &v.SNMPName }))},
 		{Section: "virtual_server", Name: "alpha", Tier: B, set: setTrue(vsf(func(v *VirtualServer) *bool { return &v.Alpha }))},
 		{Section: "virtual_server", Name: "omega", Tier: B, set: setTrue(vsf(func(v *VirtualServer) *bool { return &v.Omega }))},
 		{Section: "virtual_server", Name: "quorum_up", Tier: B, Args: "SCRIPT [USER [GROUP]]", set: script(vsf(func(v *VirtualServer) **ScriptSpec { return &v.QuorumUp }))},
