@@ -96,8 +96,8 @@ func (r *relay) serve(c net.Conn) {
 			text = false
 			say("250 taken")
 		case "QUIT":
+			r.got <- lines // before the client may begin the next one
 			say("221 bye")
-			r.got <- lines
 			return
 		default:
 			say("250-yes\r\n250 indeed")
