@@ -243,6 +243,18 @@ func (d *decoder) checkServerOfGroup(v *VirtualServer) {
 	if marks > 0 && marks == len(entries) && v.Protocol != "" {
 		say("protocol", "is ignored, the group has firewall marks only", "")
 	}
+	for _, r := range v.RealServers {
+		method := v.Forward.Method
+		if r.Forward != nil {
+			method = r.Forward.Method
+		}
+		for _, e := range entries {
+			if method != "NAT" && e.FwMark == 0 && e.Port != r.Port {
+				say("real_server", fmt.Sprintf("port %d of %s is not the group's %d", r.Port, r.Addr, e.Port), method+" cannot change the port")
+				break
+			}
+		}
+	}
 	if bare && v.Persistence == 0 {
 		say("persistence_timeout", "port 0 needs persistence, which is switched on", "give the group's addresses a port")
 		v.Persistence = 360 * time.Second

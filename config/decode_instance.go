@@ -244,7 +244,7 @@ func vrfArg(d *decoder, s *stmt) {
 	case !ok:
 	case d.inst.Interface != "":
 		d.fail(s, "does not go with interface, it is ignored", "give one of them")
-	default:
+	case d.iface(s, t):
 		d.inst.VRF = t.Text
 	}
 }

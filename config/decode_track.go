@@ -132,9 +132,7 @@ func endScript(d *decoder) {
 		return
 	}
 	if len(s.Spec.Args) == 0 {
-		if !s.Has("script") {
-			d.problemAt(d.closed, Error, General, "script", "is missing, the vrrp_script is removed", `script "COMMAND"`)
-		}
+		d.problemAt(d.closed, Error, General, "script", "is missing, the vrrp_script is removed", `script "COMMAND"`)
 		return
 	}
 	if first, ok := d.define("vrrp_script", Token{Text: s.Name, Pos: s.Pos}); !ok {
