@@ -52,6 +52,23 @@ TestQuorumDecidesFromTheNumber: vrrp_track_process/quorum vrrp_track_process/quo
 TestDelaysHoldBackAChangeButNotTheFirstState: vrrp_track_process/delay vrrp_track_process/terminate_delay vrrp_track_process/fork_delay
 TestCommandLinesAreComparedAsParamMatchSays: vrrp_track_process/param_match vrrp_track_process/full_command
 TestARealProcessComesAndGoes: /vrrp_track_process vrrp_track_process/process i/track_process g/track_process
+TestTwoMastersCrossed: d/vrrp_mcast_group4
+TestRealTimePriorityOfEveryThread: d/vrrp_rt_priority d/vrrp_rlimit_rttime d/vrrp_no_swap
+TestHMACKeysRotateWithoutATransition: i/auth_hmac vrrp_instance/auth_hmac/key vrrp_instance/auth_hmac/active_key
+TestHMACIsTranslated: vrrp_instance/auth_hmac/time_window vrrp_instance/auth_hmac/anti_replay vrrp_instance/auth_hmac/mode
+TestOldUnicastChecksumOfKeepalivedIsAdopted: i/old_unicast_checksum
+TestUnicastTTLAndWindow: i/unicast_ttl
+TestUnicastWithoutAPeerSaysWhy: i/unicast_fault_no_peer
+TestTimerExpiredBackupYieldsWithoutAnAdvert: i/timer_expired_backup i/thread_timer_expired
+TestOwnerThatIgnoresAdvertsIsMovedByNone: i/owner_ignore_adverts d/vrrp_owner_ignore_adverts
+TestStartupDelayIsTheLongerOfBoth: d/vrrp_delay_after_boot
+TestVirtualInterfacesLookAsUnderKeepalived: i/use_vmac
+TestVirtualInterfacesAreNamedAndUsedAsByKeepalived: i/vmac_xmit_base
+TestCheck: i/v3_checksum_as_v2 d/v3_checksum_as_v2 d/vrrp_check_unicast_src d/vrrp_skip_check_adv_addr
+TestBFDWithKeepalived: /bfd_instance bfd_instance/neighbor_ip bfd_instance/source_ip bfd_instance/min_rx bfd_instance/min_tx bfd_instance/multiplier i/track_bfd
+TestBFDMovesPriority: bfd_instance/passive
+TestBFDOverIPv6AndMultihop: bfd_instance/multihop bfd_instance/max_hops
+TestScriptsOfTheDaemonsLife: d/startup_script d/shutdown_script
 `
 
 // meshEffects is the same for mesh.conf.

@@ -60,6 +60,7 @@ var divergences = map[string]string{
 	"vs_nourl":            "2.2.7 crashes",
 	"unclosed_quote":      "2.2.7 crashes",
 	"newer_keyword":       "a keyword of 2.2.8",
+	"hmac_keys":           "keywords of 2.4.0",
 	"our_keyword_plain":   "a keyword of ours outside a comment",
 	"script_not_secure":   "needs files that only the test has",
 	"bash_in_script_file": "needs files that only the test has",
