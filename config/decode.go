@@ -37,7 +37,7 @@ type decoder struct {
 	vs        *VirtualServer
 	rs        *RealServer
 	chk       *Checker
-	hostOuter Connection // the checker's own connection while a host block is open
+	hostOuter *Connection // the checker's own connection while a host block is open
 	url       *URL
 	mesh      *Mesh
 	lineCount int // lines of the plain block that is open

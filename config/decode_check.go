@@ -27,6 +27,14 @@ func beginChecker(d *decoder, s *stmt) {
 	d.opened = &c.Block
 }
 
+// connect gives the checker's own connection, which is made when first needed.
+func (c *Checker) connect() *Connection {
+	if c.Connect == nil {
+		c.Connect = new(Connection)
+	}
+	return c.Connect
+}
+
 func endChecker(d *decoder) {
 	c := d.chk
 	d.chk = nil
@@ -99,12 +107,12 @@ func miscUser(d *decoder, s *stmt) {
 // checker's own is set aside and put back at its end.
 func beginHost(d *decoder, s *stmt) {
 	d.advise(s, "is deprecated", "put connect_ip and so on directly into SMTP_CHECK")
-	d.hostOuter, d.chk.Connect = d.chk.Connect, Connection{}
+	d.hostOuter, d.chk.Connect = d.chk.Connect, nil
 	d.opened = &d.chk.Block
 }
 
 func endHost(d *decoder) {
-	d.chk.Hosts = append(d.chk.Hosts, d.chk.Connect)
+	d.chk.Hosts = append(d.chk.Hosts, *d.chk.connect())
 	d.chk.Connect = d.hostOuter
 }
 

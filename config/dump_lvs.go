@@ -209,8 +209,10 @@ func (d *dumper) checker(c *Checker) {
 		d.close()
 	}
 	// Beside host blocks any of these would be one more host to keepalived.
-	if len(c.Hosts) == 0 || c.Connect != (Connection{}) {
-		d.connection(&c.Connect)
+	if len(c.Hosts) == 0 || c.Connect != nil {
+		if c.Connect != nil {
+			d.connection(c.Connect)
+		}
 		settings()
 	}
 	d.close()

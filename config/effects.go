@@ -62,7 +62,8 @@ TestUnicastWithoutAPeerSaysWhy: i/unicast_fault_no_peer
 TestTimerExpiredBackupYieldsWithoutAnAdvert: i/timer_expired_backup i/thread_timer_expired
 TestOwnerThatIgnoresAdvertsIsMovedByNone: i/owner_ignore_adverts d/vrrp_owner_ignore_adverts
 TestStartupDelayIsTheLongerOfBoth: d/vrrp_delay_after_boot
-TestVirtualInterfacesLookAsUnderKeepalived: i/use_vmac
+TestVirtualInterfacesLookAsUnderKeepalived: i/use_vmac i/no_accept
+TestTheKernelLooksAsUnderKeepalived: route/pref rule/fwmark rule/ipproto rule/sport rule/dport rule/uidrange rule/goto
 TestVirtualInterfacesAreNamedAndUsedAsByKeepalived: i/vmac_xmit_base
 TestCheck: i/v3_checksum_as_v2 d/v3_checksum_as_v2 d/vrrp_check_unicast_src d/vrrp_skip_check_adv_addr
 TestBFDWithKeepalived: /bfd_instance bfd_instance/neighbor_ip bfd_instance/source_ip bfd_instance/min_rx bfd_instance/min_tx bfd_instance/multiplier i/track_bfd

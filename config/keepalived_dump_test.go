@@ -30,7 +30,7 @@ for f in *.conf; do
 done`
 
 // changing are the fields of a dump that differ from one run to the next.
-var changing = regexp.MustCompile(`(?m)^.*(MAC = |fe80::|[Tt]ime|Last|Config(uration)? file|[Ss]eed|pid|PID|Master router|Next |Sands|[Tt]ransition|ifindex|index =|Current time|Wantstate|VRRP Instance state|has |Original |promote_sec|Reset ARP|Interface flags|linkbeat|state|Stat(us|e) = |Number of).*\n`)
+var changing = regexp.MustCompile(`(?m)^.*(MAC = |fe80::|[Tt]ime|Last|Config(uration)? file|[Ss]eed|pid|PID|Master router|Next |Sands|[Tt]ransition|ifindex|index =|Current time|Wantstate|VRRP Instance state|has |Original |promote_sec|Reset ARP|Interface flags|linkbeat|state|Stat(us|e) = |Using src_ip|Number of).*\n`)
 
 // hostInterfaces is the dump's section about the host: what addresses and
 // sysctls the interfaces have at the moment is none of the text's doing.

@@ -37,12 +37,13 @@ type Keyword struct {
 	Test    string  `json:"test,omitempty"`  // the Go test that observes the effect of a working keyword
 	Ours    bool    `json:"ours,omitempty"`  // ours alone; also as "#keepmesh: KEYWORD ARGS"
 
-	set   func(*decoder, *stmt) // a statement, or the opening of a block
-	sub   string                // section inside the block; empty for none
-	done  func(*decoder)        // the block ended
-	lines func(*decoder, *stmt) // a block of plain lines: called for each
-	word  bool                  // a word of a line: for the documentation only
-	bare  string                // what keepalived makes of a missing value: "" exits, "report" or "quiet"
+	set      func(*decoder, *stmt) // a statement, or the opening of a block
+	sub      string                // section inside the block; empty for none
+	done     func(*decoder)        // the block ended
+	lines    func(*decoder, *stmt) // a block of plain lines: called for each
+	recorded bool                  // kept in its block's Seen
+	word     bool                  // a word of a line: for the documentation only
+	bare     string                // what keepalived makes of a missing value: "" exits, "report" or "quiet"
 }
 
 // block says whether the keyword is followed by braces.
@@ -65,6 +66,7 @@ var theTable = sync.OnceValue(func() *keywordTable {
 	for i := range t.rows {
 		k := &t.rows[i]
 		k.Support = Accepted
+		k.recorded = !strings.HasPrefix(k.Section, "virtual_server/real_server") || lvsRecorded[k.Name]
 		if t.section[k.Section] == nil {
 			t.section[k.Section] = map[string]*Keyword{}
 		}
@@ -73,6 +75,10 @@ var theTable = sync.OnceValue(func() *keywordTable {
 	t.markEffects(effects)
 	return t
 })
+
+// lvsRecorded are the keywords of real servers and checkers whose presence
+// matters: these blocks may be very many.
+var lvsRecorded = map[string]bool{"smtp_alert": true, "track_file": true, "name": true}
 
 // Keywords gives every keyword of both files' languages, in the order of the
 // table.

@@ -82,7 +82,7 @@ func meshTable() *keywordTable {
 	}}
 	for i := range t.rows {
 		k := &t.rows[i]
-		k.Support, k.Ours, k.Tier = Accepted, true, A
+		k.Support, k.Ours, k.Tier, k.recorded = Accepted, true, A, true
 		if t.section[k.Section] == nil {
 			t.section[k.Section] = map[string]*Keyword{}
 		}

@@ -36,7 +36,8 @@ type Seen struct {
 }
 
 // Block is the common part of all named blocks: where it began and which
-// keywords it holds.
+// keywords it holds. Of real servers and checkers, which may be very many, only
+// those keywords are recorded whose presence matters by itself.
 type Block struct {
 	Pos  Pos
 	End  Pos // of the closing brace

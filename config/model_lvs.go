@@ -116,7 +116,7 @@ type Connection struct {
 type Checker struct {
 	Block
 	Kind    CheckerKind
-	Connect Connection
+	Connect *Connection // nil when nothing is given
 	Timing  Timing
 	Alpha   *bool
 	LogAll  *bool

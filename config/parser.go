@@ -209,7 +209,7 @@ func (p *parser) statement(section string, pc piece) {
 	if kw.Ours && !s.ours && !p.mesh {
 		d.problemAt(s.key.Pos, Note, OursOnly, kw.Name, "is a keyword of keepmesh alone", "write #keepmesh: "+s.raw+" where keepalived reads the file too")
 	}
-	if f := d.top(); f != nil && f.block != nil && !f.block.Has(kw.Name) {
+	if f := d.top(); f != nil && f.block != nil && kw.recorded && !f.block.Has(kw.Name) {
 		f.block.Seen = append(f.block.Seen, Seen{kw.Name, s.key.Pos})
 	}
 	d.noteSupport(s)
