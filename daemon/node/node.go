@@ -257,10 +257,17 @@ func Purge(v *settings.VRRP) (int, error) {
 	var total int
 	var errs []error
 	for i := range v.Instances {
+		inst := &v.Instances[i]
+		for _, made := range inst.Virtuals {
+			if there, err := k.DelVirtual(made); err != nil {
+				errs = append(errs, err)
+			} else if there {
+				total++
+			}
+		}
 		if v.Router.Instances[i].Priority == 255 {
 			continue
 		}
-		inst := &v.Instances[i]
 		n, err := k.Purge(inst.Addresses(), inst.Routes, inst.Rules...)
 		total += n
 		errs = append(errs, err)
