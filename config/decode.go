@@ -336,19 +336,22 @@ func atLeastOne(f field[int]) setter {
 // seconds reads a decimal number of units; lo and hi are in the unit.
 func (d *decoder) seconds(s *stmt, t Token, unit time.Duration, lo, hi float64) (time.Duration, bool) {
 	v, err := strconv.ParseFloat(t.Text, 64)
-	hint := fmt.Sprintf("must be %s to %s", plain(lo), plain(hi))
-	if hi > 1e6 {
-		hint = fmt.Sprintf("must be at least %s", plain(lo))
-	}
 	switch {
 	case err != nil || strings.ContainsAny(t.Text, "eExXnNpP_"):
-		d.failAt(s, t, fmt.Sprintf("%q is not a number", printable(t.Text)), hint)
+		d.failAt(s, t, fmt.Sprintf("%q is not a number", printable(t.Text)), decimalHint(lo, hi))
 	case v < lo || v > hi:
-		d.failAt(s, t, t.Text+" is out of range", hint)
+		d.failAt(s, t, t.Text+" is out of range", decimalHint(lo, hi))
 	default:
 		return time.Duration(math.Round(min(v*float64(unit), math.MaxInt64/2))), true
 	}
 	return 0, false
+}
+
+func decimalHint(lo, hi float64) string {
+	if hi > 1e6 {
+		return "must be at least " + plain(lo)
+	}
+	return fmt.Sprintf("must be %s to %s", plain(lo), plain(hi))
 }
 
 func plain(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }

@@ -40,13 +40,13 @@ func FuzzLexer(f *testing.F) {
 			if len(s.text) > len(line) {
 				t.Fatalf("%q grew to %q", line, s.text)
 			}
-			pieces, _ := splitPieces(s.text, func(i int) Pos { return Pos{Line: 1, Col: i + 1} }, nil, new([]Token))
+			pieces, _ := splitPieces(s.text, func(i int) Pos { return Pos{Line: 1, Col: int32(i + 1)} }, nil, new([]Token))
 			for _, p := range pieces {
 				if p.kind == pieceWords && len(p.toks) == 0 {
 					t.Fatalf("%q has a statement without words", line)
 				}
 				for _, tok := range p.toks {
-					if tok.Pos.Col < 1 || tok.Pos.Col > len(s.text) || !strings.Contains(s.text, tok.Text) {
+					if tok.Pos.Col < 1 || int(tok.Pos.Col) > len(s.text) || !strings.Contains(s.text, tok.Text) {
 						t.Fatalf("%q: word %q at %d", line, tok.Text, tok.Pos.Col)
 					}
 				}
@@ -96,7 +96,7 @@ func FuzzDecoder(f *testing.F) {
 		}
 		lines := strings.Count(text, "\n") + 1
 		for _, p := range problems {
-			if p.Pos.File != "keepalived.conf" || p.Pos.Line > lines || p.Message == "" {
+			if p.Pos.File != "keepalived.conf" || int(p.Pos.Line) > lines || p.Message == "" {
 				t.Fatalf("problem %+v in a text of %d lines", p, lines)
 			}
 		}

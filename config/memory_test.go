@@ -36,6 +36,9 @@ func TestAgainstKeepalived(t *testing.T) {
 	cfg, bytes := liveBytes(text)
 	t.Logf("%d real servers, %d bytes of text: %.1f times the text is kept", servers, len(text), float64(bytes)/float64(len(text)))
 	runtime.KeepAlive(cfg)
+	if bytes > 8*uint64(len(text)) {
+		t.Errorf("%d bytes are kept for %d bytes of text", bytes, len(text))
+	}
 	file := filepath.Join(t.TempDir(), "big.conf")
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)

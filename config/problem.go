@@ -12,8 +12,8 @@ import (
 // an include, line and column counted from 1. Columns count bytes.
 type Pos struct {
 	File string `json:"file"`
-	Line int    `json:"line"`
-	Col  int    `json:"col"`
+	Line int32  `json:"line"`
+	Col  int32  `json:"col"`
 }
 
 // String gives file:line:col, without the parts that are unknown.

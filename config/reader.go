@@ -15,7 +15,7 @@ type openFile struct {
 	name string
 	text string
 	next int
-	line int
+	line int32
 	from []Pos // include sites, innermost first
 }
 
@@ -192,7 +192,7 @@ func (r *reader) readLine() bool {
 	if s.text == "" {
 		return true
 	}
-	pos.Col = s.indent + 1
+	pos.Col = int32(s.indent) + 1
 	if s.openQuote {
 		r.problem(pos, Error, General, "quote is not closed", `a " starts a word that ends with the next "`)
 	}
@@ -229,7 +229,7 @@ func (r *reader) oursPieces(text string, pos Pos, col int) {
 		r.problem(pos, Warning, OursOnly, "#keepmesh: without a keyword", "such as #keepmesh: fencing_policy quorum")
 		return
 	}
-	r.pieces, _ = splitPieces(s.text, func(i int) Pos { return Pos{pos.File, pos.Line, col + i + 1} }, r.pieces, &r.arena)
+	r.pieces, _ = splitPieces(s.text, func(i int) Pos { return Pos{pos.File, pos.Line, int32(col + i + 1)} }, r.pieces, &r.arena)
 	for i := n; i < len(r.pieces); i++ {
 		r.pieces[i].ours = true
 	}
@@ -257,14 +257,14 @@ func (r *reader) filterID(line string, pos *Pos) (string, bool) {
 	if (id == r.opt.NodeID) == inverse {
 		return "", false
 	}
-	pos.Col += len(line) - len(rest)
+	pos.Col += int32(len(line) - len(rest))
 	return rest, true
 }
 
 // emit splits a finished line into pieces. exact tells that no expansion
 // changed the text, so that columns are those of the file.
 func (r *reader) emit(line string, pos Pos, exact bool) {
-	at := func(i int) Pos { return Pos{pos.File, pos.Line, pos.Col + i} }
+	at := func(i int) Pos { return Pos{pos.File, pos.Line, pos.Col + int32(i)} }
 	if !exact {
 		at = func(int) Pos { return pos }
 	}
