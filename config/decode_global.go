@@ -141,7 +141,7 @@ func lvsSync(d *decoder, s *stmt) {
 	for i := 1; i < len(s.args); i++ {
 		word := s.args[i].Text
 		var p *int
-		lo, hi := int64(0), int64(0)
+		var lo, hi int64
 		switch word {
 		case "inst":
 			if t, ok := d.need(s, i+1); ok {

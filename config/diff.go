@@ -134,7 +134,7 @@ func (e *entry) lines() []string {
 }
 
 func diffList(path string, a, b *entry, out []Change) []Change {
-	keyword := ""
+	var keyword string
 	if a != nil {
 		keyword = a.text
 	} else {

@@ -60,8 +60,6 @@ func (b *Block) Has(keyword string) bool {
 	return ok
 }
 
-func (b *Block) block() *Block { return b }
-
 // ScriptSpec is a command as written: Args split as keepalived splits them,
 // Line the text as given. User and Group are empty for the default.
 type ScriptSpec struct {

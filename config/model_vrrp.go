@@ -20,6 +20,7 @@ func (s State) String() string {
 		return "BACKUP"
 	case Master:
 		return "MASTER"
+	case StateUnset:
 	}
 	return ""
 }

@@ -182,6 +182,7 @@ func (p *parser) skipBlock(brace Pos) {
 			depth++
 		case pieceClose:
 			depth--
+		case pieceWords:
 		}
 	}
 }

@@ -145,11 +145,11 @@ const hostByteOrder = 1
 
 // nfSet is a set, or a map where it has a dataLen.
 type nfSet struct {
-	name             string
-	keyType, keyLen  uint32
-	dataLen          uint32
-	flags            uint32
-	dataType, number uint32
+	name            string
+	keyType, keyLen uint32
+	dataLen         uint32
+	flags           uint32
+	dataType        uint32
 }
 
 func (t *nfTable) set(s nfSet) *nl.NetlinkRequest {

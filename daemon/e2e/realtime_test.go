@@ -37,7 +37,7 @@ func TestRealTimePriorityOfEveryThread(t *testing.T) {
 	policies := func(pidFile string) []string {
 		res := w.run(h, "sh", "-c", fmt.Sprintf(
 			`for t in /proc/$(cat %s)/task/*; do cut -d ' ' -f 40,41 $t/stat; done`, pidFile))
-		return strings.Split(strings.TrimSpace(string(res.Stdout)), "\n")
+		return strings.Split(strings.TrimSpace(res.Stdout), "\n")
 	}
 	vrrp := policies("/run/keepalived/vrrp.pid")
 	above := 0
@@ -59,7 +59,7 @@ func TestRealTimePriorityOfEveryThread(t *testing.T) {
 		}
 	}
 	limits := w.run(h, "sh", "-c", "cat /proc/$(cat /run/keepalived/vrrp.pid)/limits /proc/$(cat /run/keepalived/vrrp.pid)/smaps | grep -E 'realtime timeout|VmFlags: .* lo( |$)' | sort | uniq -c")
-	if !strings.Contains(string(limits.Stdout), "20000000") || !strings.Contains(string(limits.Stdout), " lo") {
+	if !strings.Contains(limits.Stdout, "20000000") || !strings.Contains(limits.Stdout, " lo") {
 		t.Errorf("run-time limit and locked memory are not there:\n%s", limits.Stdout)
 	}
 }

@@ -3,6 +3,7 @@ package packet
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"testing"
 	"time"
@@ -208,7 +209,7 @@ func TestOldUnicastChecksumIsAdoptedAndCanBeRefused(t *testing.T) {
 
 func TestDecodeRefusesWhatHasNoHeader(t *testing.T) {
 	for n := range headerLen {
-		if _, err := Decode(make([]byte, n), FamilyIPv4); err != ErrShort {
+		if _, err := Decode(make([]byte, n), FamilyIPv4); !errors.Is(err, ErrShort) {
 			t.Errorf("%d bytes: %v", n, err)
 		}
 	}
@@ -218,13 +219,13 @@ func TestDecodeRefusesWhatHasNoHeader(t *testing.T) {
 	}
 	frame := enc.Encode(1)
 	for n := range ipv4HeaderLen {
-		if _, err := DecodeIPv4(frame[:n]); err != ErrShort {
+		if _, err := DecodeIPv4(frame[:n]); !errors.Is(err, ErrShort) {
 			t.Errorf("%d bytes of IPv4: %v", n, err)
 		}
 	}
 	six := append([]byte(nil), frame...)
 	six[0] = 0x65
-	if _, err := DecodeIPv4(six); err != ErrNotIPv4 {
+	if _, err := DecodeIPv4(six); !errors.Is(err, ErrNotIPv4) {
 		t.Errorf("version 6: %v", err)
 	}
 }

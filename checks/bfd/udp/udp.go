@@ -88,11 +88,11 @@ const burst = 64
 func (l *Listener) Drain(take func(from netip.Addr, multihop bool, ttl int, b []byte)) error {
 	for range burst {
 		n, errno := l.receive()
-		switch {
-		case errno == 0:
-		case errno == unix.EAGAIN:
+		switch errno {
+		case 0:
+		case unix.EAGAIN:
 			return nil
-		case errno == unix.EINTR:
+		case unix.EINTR:
 			continue
 		default:
 			return fmt.Errorf("receiving BFD: %w", errno)
