@@ -38,7 +38,11 @@ TestTheKernelLooksAsUnderKeepalived: address/ADDRESS[/LEN] address/dev address/s
 TestTheKernelLooksAsUnderKeepalived: route/to route/via route/dev route/src route/table route/scope route/tos route/metric route/nexthop nexthop/via
 TestTheKernelLooksAsUnderKeepalived: rule/from rule/to rule/table rule/not rule/priority rule/tos rule/iif
 TestUnicastWithoutPreemption: unicast_peer/ADDR
-TestCheck: unicast_peer/min_ttl unicast_peer/max_ttl i/check_unicast_src i/skip_check_adv_addr
+TestUnicastTTLAndWindow: i/unicast_ttl unicast_peer/min_ttl unicast_peer/max_ttl
+TestTimerExpiredBackupYieldsWithoutAnAdvert: i/timer_expired_backup
+TestHMACKeysRotateWithoutATransition: i/auth_hmac i/auth_hmac/key i/auth_hmac/active_key
+TestVirtualInterfacesLookAsUnderKeepalived: i/use_vmac
+TestCheck: i/check_unicast_src i/skip_check_adv_addr
 TestAddressOnAnotherInterfaceThanVRRP: track_line/IFNAME
 TestCheckScriptsMoveTheAddressByPriority: track_line/SCRIPT
 TestPrioritiesAndStatesOnTheFIFO: track_line/FILE
