@@ -127,6 +127,9 @@ func play(t *testing.T, first, second string, unicast bool) record {
 		w.eventually("the notifications of "+h.Name(), func() bool {
 			b, _ := h.ReadFile("/etc/notes")
 			lines = strings.Split(strings.TrimSpace(string(b)), "\n")
+			// A power loss takes the cables first. A daemon that has the time to
+			// see it says so, and either program sometimes has.
+			lines = slices.DeleteFunc(lines, func(l string) bool { return strings.Contains(l, " FAULT ") })
 			return len(lines) >= count
 		}, func() string { return strings.Join(lines, "; ") })
 		return lines
