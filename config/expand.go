@@ -210,6 +210,9 @@ func (r *reader) value(name, args, verbatim string) (string, []string, *definiti
 		if hi < lo {
 			hi = lo
 		}
+		if r.noChance {
+			return strconv.Itoa(lo), nil, nil, true
+		}
 		return strconv.Itoa(lo + rand.IntN(hi-lo+1)), nil, nil, true
 	}
 	return "", nil, nil, false

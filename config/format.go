@@ -243,6 +243,7 @@ func sameWords(a, b, id string) bool {
 	readers := make([]*reader, 2)
 	for i, text := range []string{a, b} {
 		readers[i] = newReader(textAlone(text), opt, func(Problem) {})
+		readers[i].noChance = true
 		if readers[i].open("text", nil) != nil {
 			return false
 		}

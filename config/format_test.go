@@ -68,6 +68,14 @@ func comments(text string) string {
 	return strings.Join(strings.Fields(b.String()), " ")
 }
 
+func TestTextWithChanceInItIsLaidOut(t *testing.T) {
+	for range 10 {
+		if out, err := Format("a  ${_RANDOM 1 1000000}\n"); err != nil || out != "a  ${_RANDOM 1 1000000}\n" {
+			t.Fatalf("%q, %v", out, err)
+		}
+	}
+}
+
 func TestLayoutOfAnUntidyText(t *testing.T) {
 	const untidy = "! head\n\n\nglobal_defs {router_id  a   \n}\nvrrp_instance V\n{ # c1\n\tstate BACKUP;\n\n\n  virtual_ipaddress { 10.0.0.1/24\n10.0.0.2/24 dev   eth0 } # c2\r\n" +
 		"@lb1   priority 100\n @^lb1 priority 50\n\n}\n# tail\n$X=a \\\n   b\nvrrp_script s{script \"a   b\"}"

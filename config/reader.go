@@ -50,6 +50,7 @@ type reader struct {
 	arena    []Token  // the words of pieces; reused once all pieces are taken
 	last     Pos      // of the line last read
 	ids      []string // that @id lines name
+	noChance bool     // ${_RANDOM} gives its least value
 }
 
 func newReader(src Source, opt *Options, report func(Problem)) *reader {
