@@ -188,60 +188,47 @@ func (t *translator) tracking(tr *config.Tracking) []vrrp.Track {
 		}
 		out = append(out, vrrp.Track{ID: id, Weight: x.Weight, Reverse: x.Reverse})
 	}
-	for _, x := range tr.TrackScripts {
-		s := find(t.c.Scripts, x.Name, func(s *config.Script) string { return s.Name })
-		if s == nil {
-			continue // config has reported the name
-		}
-		w, rev := s.Weight, s.Reverse
-		if x.HasWeight {
-			w, rev = x.Weight, x.Reverse
-		}
-		out = append(out, vrrp.Track{ID: scriptTracker(x.Name), Weight: w, Reverse: rev})
-	}
-	for _, x := range tr.TrackFiles {
-		f := find(t.c.TrackFiles, x.Name, func(f *config.TrackFile) string { return f.Name })
-		if f == nil {
-			continue
-		}
-		w, rev := f.Weight, f.Reverse
-		if x.HasWeight {
-			w, rev = x.Weight, x.Reverse
-		}
-		out = append(out, vrrp.Track{ID: fileTracker(x.Name), Weight: w, Reverse: rev, Value: true})
-	}
-	for _, x := range tr.TrackProcesses {
-		p := find(t.c.TrackProcesses, x.Name, func(p *config.TrackProcess) string { return p.Name })
-		if p == nil {
-			continue
-		}
-		w, rev := p.Weight, p.Reverse
-		if x.HasWeight {
-			w, rev = x.Weight, x.Reverse
-		}
-		out = append(out, vrrp.Track{ID: processTracker(x.Name), Weight: w, Reverse: rev})
-	}
-	for _, x := range tr.TrackBFDs {
-		b := find(t.c.BFDs, x.Name, func(b *config.BFD) string { return b.Name })
-		if b == nil {
-			continue
-		}
-		w, rev := b.Weight, b.Reverse
-		if x.HasWeight {
-			w, rev = x.Weight, x.Reverse
-		}
-		out = append(out, vrrp.Track{ID: bfdTracker(x.Name), Weight: w, Reverse: rev})
-	}
-	return out
+	out = append(out, tracks(tr.TrackScripts, scriptTracker, t.c.Scripts, func(s *config.Script) definition {
+		return definition{name: s.Name, weight: s.Weight, reverse: s.Reverse}
+	})...)
+	out = append(out, tracks(tr.TrackFiles, fileTracker, t.c.TrackFiles, func(f *config.TrackFile) definition {
+		return definition{name: f.Name, weight: f.Weight, reverse: f.Reverse, value: true}
+	})...)
+	out = append(out, tracks(tr.TrackProcesses, processTracker, t.c.TrackProcesses, func(p *config.TrackProcess) definition {
+		return definition{name: p.Name, weight: p.Weight, reverse: p.Reverse}
+	})...)
+	return append(out, tracks(tr.TrackBFDs, bfdTracker, t.c.BFDs, func(b *config.BFD) definition {
+		return definition{name: b.Name, weight: b.Weight, reverse: b.Reverse}
+	})...)
 }
 
-func find[T any](list []*T, name string, nameOf func(*T) string) *T {
-	for _, x := range list {
-		if nameOf(x) == name {
-			return x
+// definition is what the block of a tracked condition says of its weight.
+type definition struct {
+	name    string
+	weight  int
+	reverse bool
+	value   bool // the condition is a number
+}
+
+// tracks binds the lines of a track_... block to the definitions they name; a
+// line's own weight counts before the definition's. Names without a definition
+// have been reported by the reader.
+func tracks[T any](lines []config.Track, id func(string) vrrp.TrackerID, blocks []*T, of func(*T) definition) []vrrp.Track {
+	var out []vrrp.Track
+	for _, x := range lines {
+		for _, b := range blocks {
+			d := of(b)
+			if d.name != x.Name {
+				continue
+			}
+			if x.HasWeight {
+				d.weight, d.reverse = x.Weight, x.Reverse
+			}
+			out = append(out, vrrp.Track{ID: id(x.Name), Weight: d.weight, Reverse: d.reverse, Value: d.value})
+			break
 		}
 	}
-	return nil
+	return out
 }
 
 // watched are the interfaces whose state the instance depends on.
