@@ -39,9 +39,10 @@ demo: build ## three nodes on this machine: a failover and a blocked path to wat
 	@.ci/need demo
 	$(BIN) demo
 
-bench: build ## side by side with keepalived, ratios; JSON lines in bench.jsonl
+bench: build ## side by side with keepalived, ratios; JSON lines in bench.jsonl; BENCHFLAGS=-quick, -only NAME
 	@.ci/need test
-	$(GO) run ./lab/bench -bin $(BIN)
+	$(GO) run ./lab/bench -bin $(BIN) $(BENCHFLAGS)
+	KEEPMESH_BENCH=1 $(GO) test -count=1 -run TestAgainstKeepalived -v ./config
 
 fuzz: ## each fuzz target for FUZZTIME (default 30s)
 	.ci/fuzz $(or $(FUZZTIME),30s)

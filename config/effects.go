@@ -57,6 +57,7 @@ TestDelaysHoldBackAChangeButNotTheFirstState: vrrp_track_process/delay vrrp_trac
 TestCommandLinesAreComparedAsParamMatchSays: vrrp_track_process/param_match vrrp_track_process/full_command
 TestARealProcessComesAndGoes: /vrrp_track_process vrrp_track_process/process i/track_process g/track_process
 TestTwoMastersCrossed: d/vrrp_mcast_group4
+TestGroupProbeAndFilesAreTheInstancesOwn: i/mcast_dst_ip i/lan_probe i/track_src_ip track_file/weight
 TestRealTimePriorityOfEveryThread: d/vrrp_rt_priority d/vrrp_rlimit_rttime d/vrrp_no_swap
 TestHMACKeysRotateWithoutATransition: i/auth_hmac vrrp_instance/auth_hmac/key vrrp_instance/auth_hmac/active_key
 TestHMACIsTranslated: vrrp_instance/auth_hmac/time_window vrrp_instance/auth_hmac/anti_replay vrrp_instance/auth_hmac/mode

@@ -32,6 +32,9 @@ done`
 // changing are the fields of a dump that differ from one run to the next.
 var changing = regexp.MustCompile(`(?m)^.*(MAC = |fe80::|[Tt]ime|Last|Config(uration)? file|[Ss]eed|pid|PID|Master router|Next |Sands|[Tt]ransition|ifindex|index =|Current time|Wantstate|VRRP Instance state|has |Original |promote_sec|Reset ARP|Interface flags|linkbeat|state|Stat(us|e) = |Using src_ip|Number of).*\n`)
 
+// moments is how often two dumps may differ before their texts do.
+const moments = 8
+
 // hostInterfaces is the dump's section about the host: what addresses and
 // sysctls the interfaces have at the moment is none of the text's doing.
 var hostInterfaces = regexp.MustCompile(`(?s)------< Interfaces >------\n.*?(\n------<|$)`)
@@ -105,16 +108,26 @@ func TestKeepalivedDumpsTheEffectiveTextAsTheOriginal(t *testing.T) {
 			}
 		}
 	}
-	got := dumps(t, allInterfaces(t), texts)
-	fields := 0
-	for name, original := range got {
-		name, ok := strings.CutSuffix(name, ".original")
-		if !ok {
-			continue
-		}
-		fields += strings.Count(original, " = ")
-		if diff := cmp.Diff(strings.Split(original, "\n"), strings.Split(got[name+".effective"], "\n")); diff != "" {
-			t.Errorf("%s (-original +effective):\n%s", name, diff)
+	// A dump is of one moment: scripts may have run or not, timers differ. What
+	// differs is asked for again; the text differs if all moments do.
+	interfaces, fields := allInterfaces(t), 0
+	for round := 1; len(texts) > 0; round++ {
+		got := dumps(t, interfaces, texts)
+		for name, original := range got {
+			name, ok := strings.CutSuffix(name, ".original")
+			if !ok {
+				continue
+			}
+			diff := cmp.Diff(strings.Split(original, "\n"), strings.Split(got[name+".effective"], "\n"))
+			if diff != "" && round < moments {
+				continue
+			}
+			if diff != "" {
+				t.Errorf("%s (-original +effective):\n%s", name, diff)
+			}
+			fields += strings.Count(original, " = ")
+			delete(texts, name+".original")
+			delete(texts, name+".effective")
 		}
 	}
 	if fields < 5000 {

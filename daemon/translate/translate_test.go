@@ -3,6 +3,7 @@ package translate
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -240,5 +241,19 @@ func TestDefaultRouteIsOne(t *testing.T) {
 	v, _ := VRRP(load(t, strings.Replace(basic, "%s", "", 1)), nil)
 	if got := v.Instances[0].Routes[0].String(); got != "default via 10.0.0.254" {
 		t.Errorf("route %q", got)
+	}
+}
+
+func TestGroupProbeAndFilesAreTheInstancesOwn(t *testing.T) {
+	text := "track_file f {\n file /run/f\n weight 3\n}\n" + strings.Replace(basic, "%s",
+		"mcast_dst_ip 224.0.1.9\n    lan_probe off\n    track_src_ip\n    mcast_src_ip 10.0.0.1\n    track_file {\n        f\n    }", 1)
+	v, _ := VRRP(load(t, text), &config.Mesh{})
+	r, s := v.Router.Instances[0], v.Instances[0]
+	if s.Group.String() != "224.0.1.9" || s.LANProbe != config.Off || !s.TrackSrc || r.Source.String() != "10.0.0.1" {
+		t.Errorf("group %s, probe %v, track_src_ip %v, source %s", s.Group, s.LANProbe, s.TrackSrc, r.Source)
+	}
+	want := vrrp.Track{ID: "file:f", Weight: 3, Value: true}
+	if !slices.Contains(r.Trackers, want) {
+		t.Errorf("%+v is not among %+v", want, r.Trackers)
 	}
 }
