@@ -204,6 +204,8 @@ done
 for l in v0 v1 v2; do
   while [ -n "$(ip -6 addr show dev $l tentative)" ]; do :; done
 done
+# The peer's end of v0 comes up in its own time.
+while ! ip -o link show dev v0 | grep -q 'state UP'; do :; done
 ip -j addr > ` + dir + `/links
 cd ` + dir + `
 exec keepalived -n -l -D -f k.conf -p ` + dir + `/p -r ` + dir + `/r -c ` + dir + `/c
