@@ -521,6 +521,7 @@ func upDownLine(d *decoder, l *stmt) {
 func beginTrackGroup(d *decoder, s *stmt) {
 	t, ok := d.need(s, 0)
 	if !ok {
+		d.skip = true
 		return
 	}
 	d.tg = &TrackGroup{Name: t.Text, Block: Block{Pos: s.key.Pos}}

@@ -247,8 +247,11 @@ func (p *parser) block(s *stmt) {
 	pc, ok := p.r.peek()
 	if !ok || pc.kind != pieceOpen {
 		d.fail(s, "{ is missing", "the block must follow, on this line or the next")
+		if skip {
+			return // there is no object that what follows could belong to
+		}
 		if !ok || pc.kind == pieceClose || kw.lines != nil || !p.belongs(kw.sub, pc) {
-			if !skip && kw.done != nil {
+			if kw.done != nil {
 				kw.done(d)
 			}
 			return
